@@ -1,0 +1,1 @@
+"""The `medpipe` command: parse, read, call a pure block, write."""

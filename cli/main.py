@@ -1,0 +1,65 @@
+"""The typer app: registers the verbs, sets the exit code. Heavy imports live in the verbs."""
+
+import importlib
+import sys
+
+import typer
+
+from pipeline.errors import MedpipeError
+
+#: Exit codes, also printed by `medpipe info --json`.
+EXIT_OK = 0
+EXIT_BUG = 1
+EXIT_USER = 2
+
+#: verb -> module that holds a function of the same name (or a typer app called `app`).
+VERBS = {
+    "doctor": "cli.doctor",
+    "info": "cli.doctor",
+    "config": "cli.config",
+    "demo": "cli.demo",
+    "run": "cli.run",
+    "screen": "cli.screen",
+    "preprocess": "cli.preprocess",
+    "dce": "cli.dce",
+    "segment": "cli.segment",
+    "register": "cli.register",
+    "radiomics": "cli.radiomics",
+    "cohort": "cli.cohort",
+    "model": "cli.model",
+    "report": "cli.report",
+}
+
+app = typer.Typer(
+    name="medpipe",
+    help="From folders of medical scans to cohort-level results a reviewer can trust.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+def _register() -> None:
+    for verb, module_name in VERBS.items():
+        module = importlib.import_module(module_name)
+        group = getattr(module, "app", None)
+        if group is not None:
+            app.add_typer(group, name=verb)
+        else:
+            app.command(verb)(getattr(module, verb))
+
+
+_register()
+
+
+def main() -> None:
+    """Run the app; a MedpipeError becomes a message on stderr and exit code 2."""
+    try:
+        app()
+    except MedpipeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""medpipe: from medical scans and a table of patients to results a reviewer can trust."""

@@ -1,0 +1,14 @@
+"""Versions of the blocks. Raise one when a block's numbers change: its rules then rerun."""
+
+BLOCK_VERSIONS = {
+    "demo": 1,
+    "screen": 1,
+    "preprocess": 1,
+    "dce": 1,
+    "segment": 1,
+    "register": 1,
+    "radiomics": 1,
+    "cohort": 1,
+    "model": 1,
+    "report": 1,
+}
