@@ -9,6 +9,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from pipeline.errors import SettingsError
+
 Item = TypeVar("Item")
 
 #: Endings that belong together; `Path.suffix` would see only ".gz".
@@ -61,3 +63,17 @@ def progress(items: Iterable[Item], *, total: int, what: str) -> Iterator[Item]:
         for item in items:
             yield item
             bar.advance(task)
+
+
+def find_workflow() -> Path:
+    """Return the folder with the Snakefile: this one, the source tree, or the installed copy."""
+    import pipeline
+
+    package = Path(pipeline.__file__).parent
+    candidates = (Path.cwd(), package.parents[1], package / "workflow_files")
+    for folder in candidates:
+        if (folder / "workflow/rules/common.smk").is_file():
+            return folder
+    raise SettingsError(
+        "no workflow found; run in the folder of medpipe's Snakefile or reinstall medpipe"
+    )

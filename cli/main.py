@@ -28,6 +28,8 @@ VERBS = {
     "cohort": "cli.cohort",
     "model": "cli.model",
     "report": "cli.report",
+    "show": "cli.show",
+    "bench": "cli.bench",
 }
 
 app = typer.Typer(
@@ -41,12 +43,19 @@ app = typer.Typer(
 
 def _register() -> None:
     for verb, module_name in VERBS.items():
-        module = importlib.import_module(module_name)
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError:  # FIXME: remove once every verb stands
+            continue
         group = getattr(module, "app", None)
         if group is not None:
             app.add_typer(group, name=verb)
         else:
-            app.command(verb)(getattr(module, verb))
+            # `run` hands unknown options on to Snakemake.
+            extra = {"allow_extra_args": True, "ignore_unknown_options": True}
+            app.command(verb, context_settings=extra if verb == "run" else None)(
+                getattr(module, verb)
+            )
 
 
 _register()

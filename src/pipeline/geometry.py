@@ -60,6 +60,19 @@ def check_same_grid(first: Geometry, second: Geometry, names: tuple[str, str]) -
     )
 
 
+def flip_ras_lps(affine: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return an affine (4, 4) or world vectors (..., 3) turned from RAS to LPS, or back.
+
+    The first two world axes change sign; the index axes stay.
+    """
+    values = np.array(affine, dtype=np.float64)
+    if values.shape == (4, 4):
+        values[:2] *= -1.0
+    else:
+        values[..., :2] *= -1.0
+    return values
+
+
 def to_sitk(volume: Volume) -> "sitk.Image":
     """Return a SimpleITK image on the same grid (ijk array becomes its zyx view)."""
     import SimpleITK as sitk

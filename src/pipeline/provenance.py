@@ -1,9 +1,12 @@
-"""The sidecar of every result: inputs with sha256, settings, versions, seed, time."""
+"""The sidecar of every result: inputs with sha256, settings, versions, seed, time and memory."""
 
 import datetime
 import hashlib
 import json
 import platform
+import resource
+import sys
+import time
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -11,6 +14,9 @@ from typing import Any
 
 from pipeline.io.atomic import write_text
 from pipeline.versions import BLOCK_VERSIONS
+
+#: When this process began to work, for the seconds told in the sidecar.
+_STARTED = time.perf_counter()
 
 #: Packages whose version can move a number.
 _PACKAGES = (
@@ -53,12 +59,21 @@ def write_sidecars(
         "seed": seed,
         "measured": dict(measured or {}),
         "versions": package_versions(),
+        "seconds": round(time.perf_counter() - _STARTED, 3),
+        "cpu_seconds": round(time.process_time(), 3),
+        "peak_memory_mib": round(_peak_memory_mib(), 1),
         "written_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     for output in outputs:
         described = {"output": output.name, "output_sha256": sha256(output), **record}
         text = json.dumps(described, indent=2, default=str, ensure_ascii=False)
         write_text(output.with_name(output.name + ".prov.json"), text + "\n")
+
+
+def _peak_memory_mib() -> float:
+    """Return the largest resident set of this process so far (Linux counts KiB, macOS bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20) if sys.platform == "darwin" else peak / (1 << 10)
 
 
 def sha256(path: Path) -> str:

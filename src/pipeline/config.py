@@ -1,0 +1,174 @@
+"""The one truth about settings, for the rules and the command line alike. Imports nothing heavy.
+
+Order, later wins: ``workflow/studies/*.yaml``, ``config.yaml``, ``--configfile``, ``--config``.
+A typo stops at parse time with the full path of the setting.
+"""
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pipeline.errors import SettingsError
+
+Interpolation = Literal[
+    "nearest", "linear", "bspline1", "bspline2", "bspline3", "bspline4", "bspline5",
+    "hamming", "cosine", "welch", "lanczos", "blackman",
+]  # fmt: skip
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """Base: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def as_flags(self) -> str:
+        """Return the settings as flags of the block's verb, ready for a shell."""
+        return " ".join(_flag(name, value) for name, value in self if value is not None)
+
+
+def _flag(name: str, value: Any) -> str:
+    option = "--" + name.rstrip("_").replace("_", "-")
+    if isinstance(value, bool):
+        return option if value else option.replace("--", "--no-", 1)
+    text = ",".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
+    return f"{option}={shlex.quote(text)}"
+
+
+class PreprocessSettings(Settings):
+    """N4 bias field correction, common grid, intensity normalisation."""
+
+    n4: bool = True
+    n4_shrink: Count = Field(4, description="Shrink factor for estimating the bias field.")
+    n4_levels: Count = Field(4, description="Resolution levels of the field's B-spline.")
+    n4_iterations: Count = Field(50, description="Iterations on each level.")
+    spacing_mm: Positive | None = Field(1.0, description="Isotropic target; null keeps the grid.")
+    interpolation: Interpolation = "bspline3"
+    normalise: Literal["none", "zscore", "percentile"] = "none"
+
+
+class SegmentSettings(Settings):
+    """Spatial fuzzy C-means round a seed; a mask in the sheet wins."""
+
+    clusters: int = Field(3, ge=2, le=5)
+    fuzzifier: float = Field(2.0, gt=1)
+    phase_time_s: Positive = Field(180.0, description="Post-contrast phase nearest to this time.")
+    minimum_mm3: Positive = Field(100.0, description="Smaller regions count as no lesion.")
+
+
+class RegisterSettings(Settings):
+    """Follow-up (moving) onto baseline (fixed)."""
+
+    engine: Literal["simpleitk"] = "simpleitk"
+    deformable: Literal["bspline", "demons", "none"] = "bspline"
+    phase_time_s: Positive = Field(180.0, description="Phase of a DCE series to be aligned.")
+
+
+class RadiomicsSettings(Settings):
+    """Fixed bin width per kind of image."""
+
+    bin_width_image: Positive = Field(25.0, description="Intensity units.")
+    bin_width_jacobian: Positive = Field(0.1, description="Volume ratio.")
+
+
+class ModelSettings(Settings):
+    """SVM-RFE with an RBF kernel, XGBoost on the same folds."""
+
+    outcome: str = "response"
+    selection: Literal["nested", "paper"] = "nested"
+    folds: int = Field(10, ge=2)
+    max_features: Count = 30
+    c_log2: tuple[int, int, int] = Field((-5, 10, 1), description="First, last, step.")
+    gamma_log2: tuple[int, int, int] = Field((-12, 3, 1), description="First, last, step.")
+
+
+class CompareSettings(Settings):
+    """Comparison of the models on the test rows."""
+
+    reference: str = Field("fusion_subtype", description="Model that p values refer to.")
+    bootstrap: Count = 2000
+
+
+class Study(Settings):
+    """One study: where its sheets are, and what each block does."""
+
+    images: Path = Field(description="images.tsv, relative to the working directory.")
+    subjects: Path = Field(description="subjects.tsv, relative to the working directory.")
+    truth: Path | None = Field(None, description="truth.tsv of a simulated cohort.")
+    target: str = Field(description="The file that the study ends in; `medpipe run` asks for it.")
+    contrast: Identifier = "dce"
+    sessions: tuple[Identifier, ...] = ("baseline", "followup")
+    seed: int = Field(20210322, ge=0)
+    exclude: dict[str, str] = Field(
+        default_factory=dict, description="subject: reason. Drawn in the flow diagram."
+    )
+    preprocess: PreprocessSettings = PreprocessSettings()
+    segment: SegmentSettings = SegmentSettings()
+    register_: RegisterSettings = Field(RegisterSettings(), alias="register")
+    radiomics: RadiomicsSettings = RadiomicsSettings()
+    model: ModelSettings | None = None
+    compare: CompareSettings = CompareSettings()
+
+    def screen_flags(self) -> str:
+        """Return the flags of `medpipe screen`."""
+        flags = [_flag("sessions", self.sessions), _flag("contrast", self.contrast)]
+        if self.model:
+            flags.append(_flag("outcome", self.model.outcome))
+        flags += [_flag("exclude", f"{who}={why}") for who, why in sorted(self.exclude.items())]
+        return " ".join(flags)
+
+    @field_validator("sessions")
+    @classmethod
+    def _distinct(cls, sessions: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(sessions)) < len(sessions):
+            raise ValueError(f"names a session twice: {', '.join(sessions)}")
+        return sessions
+
+
+class Config(Settings):
+    """Everything that `config.yaml` and the study files may say."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    studies: dict[str, Study] = Field(default_factory=dict)
+
+    @field_validator("studies")
+    @classmethod
+    def _names(cls, studies: dict[str, Study]) -> dict[str, Study]:
+        for name in studies:
+            if not re.fullmatch(r"[a-z0-9]+", name):
+                raise ValueError(f"study {name!r}: use small letters and digits only")
+        return studies
+
+
+def parse_config(raw: Mapping[str, Any]) -> Config:
+    """Return the checked settings.
+
+    Parameters
+    ----------
+    raw : mapping
+        The merged yaml files, as Snakemake's `config`.
+
+    Raises
+    ------
+    SettingsError
+        With a line per problem, each naming the setting's full path and what is allowed.
+    """
+    try:
+        return Config.model_validate(dict(raw))
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentence(item) for item in error.errors())) from None
+
+
+def _sentence(item: Any) -> str:
+    path = ".".join(str(part) for part in item["loc"]) or "config"
+    if item["type"] == "extra_forbidden":
+        return f"{path}: no such setting; `medpipe config schema` lists them all"
+    if item["type"] == "missing":
+        return f"{path}: missing; set it in config.yaml"
+    return f"{path}: {item['msg']} (found {item['input']!r})"

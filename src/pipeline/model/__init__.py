@@ -1,0 +1,1 @@
+"""Selection, classifiers, validation and statistics. Anything fitted sees training rows only."""

@@ -1,0 +1,1 @@
+"""Bias field, orientation, grid, intensities; and the maps of a contrast series."""

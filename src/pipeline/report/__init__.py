@@ -1,0 +1,1 @@
+"""Self-contained pages for a study and for each subject: pictures first, then tables."""

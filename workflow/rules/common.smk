@@ -1,0 +1,151 @@
+"""Settings and sheets, read once; the few functions that rules share."""
+
+import os
+from functools import lru_cache
+
+from snakemake.exceptions import WorkflowError
+
+from pipeline import runlock
+from pipeline.config import parse_config
+from pipeline.errors import MedpipeError
+from pipeline.sheets import read_cohort
+from pipeline.versions import BLOCK_VERSIONS
+
+
+wildcard_constraints:
+    study="[a-z0-9]+",
+    subject="[A-Za-z0-9][A-Za-z0-9_-]*",
+    session="[A-Za-z0-9][A-Za-z0-9_-]*",
+    contrast="[A-Za-z0-9][A-Za-z0-9_-]*",
+    model="[a-z0-9_]+",
+
+
+def checked(function, *arguments, **options):
+    """Call a function of the pipeline; tell its errors as Snakemake tells its own."""
+    try:
+        return function(*arguments, **options)
+    except MedpipeError as error:
+        raise WorkflowError(str(error)) from None
+
+
+CONFIG = checked(parse_config, config)
+
+
+@lru_cache
+def cohort(study):
+    """Both sheets of a study, checked; every problem is told at once."""
+    settings = CONFIG.studies[study]
+    return checked(
+        read_cohort,
+        settings.images,
+        settings.subjects,
+        sessions=settings.sessions,
+        contrast=settings.contrast,
+        outcome=settings.model.outcome if settings.model else None,
+    )
+
+
+# Sheets that exist are checked before the graph is built; one that does not is told when asked for.
+for _study, _settings in CONFIG.studies.items():
+    if _settings.images.exists():
+        cohort(_study)
+
+
+def rows(wildcards):
+    """The images of one session, in the order of acquisition."""
+    return cohort(wildcards.study).rows(
+        wildcards.subject, wildcards.session, wildcards.contrast
+    )
+
+
+def included(study):
+    """The ids that passed the screen."""
+    table = checkpoints.screen.get(study=study).output.included
+    with open(table, encoding="utf-8") as stream:
+        return [line.split("\t")[0] for line in stream.read().splitlines()[1:]]
+
+
+def options(block):
+    """A function of the wildcards: the settings of a block as flags of its verb."""
+    return lambda wildcards: getattr(CONFIG.studies[wildcards.study], block).as_flags()
+
+
+def screened_files(study):
+    """Every image and mask of the study's contrast: a changed file is screened anew."""
+    wanted = [
+        r for r in cohort(study).images if r.contrast == CONFIG.studies[study].contrast
+    ]
+    return [str(r.image) for r in wanted] + [str(r.mask) for r in wanted if r.mask]
+
+
+def time_flag(wildcards):
+    """The phases' seconds after injection, when the sheet has them."""
+    times = [row.time_s for row in rows(wildcards)]
+    return "" if None in times else "--time-s=" + ",".join(f"{t:g}" for t in times)
+
+
+def external_mask(wildcards):
+    """The mask that the sheet gives for this session, if any."""
+    return [str(row.mask) for row in rows(wildcards) if row.mask][:1]
+
+
+def seed_flag(wildcards):
+    """The sheet's point inside the lesion, if any."""
+    seed = rows(wildcards)[0].seed_mm
+    return "" if seed is None else "--seed-mm=" + ",".join(f"{v:g}" for v in seed)
+
+
+def first_session(wildcards):
+    """The session that the later ones are compared with."""
+    return CONFIG.studies[wildcards.study].sessions[0]
+
+
+def block_image(wildcards, session, block):
+    """The image of the study's contrast that a block made for one session."""
+    contrast = CONFIG.studies[wildcards.study].contrast
+    folder = f"results/{wildcards.study}/sub-{wildcards.subject}/ses-{session}"
+    return f"{folder}/{block}/{contrast}.nii.gz"
+
+
+def feature_tables(study):
+    """The three feature tables of every included subject."""
+    first, last = CONFIG.studies[study].sessions
+    names = [(first, "dce"), (last, "dce"), (last, "jacobian")]
+    return [
+        f"results/{study}/sub-{subject}/ses-{session}/radiomics/{name}.tsv"
+        for subject in included(study)
+        for session, name in names
+    ]
+
+
+def subject_results(study, subject):
+    """What the page of a subject shows."""
+    first, last = CONFIG.studies[study].sessions
+    folder = f"results/{study}/sub-{subject}"
+    return [
+        *(
+            f"{folder}/ses-{session}/{name}.nii.gz"
+            for session in (first, last)
+            for name in ("preprocess/dce", "segment/dce", "dce/subtraction")
+        ),
+        f"{folder}/ses-{last}/register/jacobian.nii.gz",
+        f"{folder}/ses-{first}/radiomics/dce.tsv",
+        f"{folder}/ses-{last}/radiomics/dce.tsv",
+        f"{folder}/ses-{last}/radiomics/jacobian.tsv",
+    ]
+
+
+def model_flags(model):
+    """`xgboost_fusion_subtype` is the set `fusion` with the subtype, by boosted trees."""
+    classifier = "xgboost" if model.startswith("xgboost_") else "svm"
+    features = model.removeprefix("xgboost_").removesuffix("_subtype")
+    subtype = " --with-subtype" if model.endswith("_subtype") else ""
+    return f"--classifier {classifier} --feature-set {features}{subtype}"
+
+
+HELD_LOCKS = []
+
+
+onstart:
+    # Kept in a list of the module: the lock lives as long as the open file does.
+    HELD_LOCKS.append(checked(runlock.claim, ".medpipe.lock"))

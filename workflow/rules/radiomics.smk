@@ -1,0 +1,79 @@
+rule radiomics_dce:
+    """Features of the subtraction image inside the session's own mask."""
+    input:
+        image="results/{study}/sub-{subject}/ses-{session}/dce/subtraction.nii.gz",
+        mask="results/{study}/sub-{subject}/ses-{session}/segment/dce.nii.gz",
+    output:
+        "results/{study}/sub-{subject}/ses-{session}/radiomics/dce.tsv",
+    log:
+        "logs/{study}/sub-{subject}/ses-{session}/radiomics_dce.log",
+    benchmark:
+        "benchmarks/{study}/sub-{subject}/ses-{session}/radiomics_dce.tsv"
+    conda:
+        "../../envs/medpipe.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 20 * attempt,
+    params:
+        bin_width=lambda wildcards: CONFIG.studies[
+            wildcards.study
+        ].radiomics.bin_width_image,
+        version=BLOCK_VERSIONS["radiomics"],
+    shell:
+        "medpipe radiomics {input.image:q} {input.mask:q} --kind subtraction"
+        " --bin-width {params.bin_width} --subject {wildcards.subject}"
+        " --session {wildcards.session} --contrast dce --allow-empty --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule radiomics_jacobian:
+    """Features of the Jacobian map inside the first session's mask."""
+    input:
+        image="results/{study}/sub-{subject}/ses-{session}/register/jacobian.nii.gz",
+        mask=lambda wildcards: block_image(
+            wildcards, first_session(wildcards), "segment"
+        ),
+    output:
+        "results/{study}/sub-{subject}/ses-{session}/radiomics/jacobian.tsv",
+    log:
+        "logs/{study}/sub-{subject}/ses-{session}/radiomics_jacobian.log",
+    benchmark:
+        "benchmarks/{study}/sub-{subject}/ses-{session}/radiomics_jacobian.tsv"
+    conda:
+        "../../envs/medpipe.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 20 * attempt,
+    params:
+        bin_width=lambda wildcards: CONFIG.studies[
+            wildcards.study
+        ].radiomics.bin_width_jacobian,
+        version=BLOCK_VERSIONS["radiomics"],
+    shell:
+        "medpipe radiomics {input.image:q} {input.mask:q} --kind jacobian"
+        " --bin-width {params.bin_width} --subject {wildcards.subject}"
+        " --session {wildcards.session} --contrast jacobian --allow-empty --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule cohort:
+    """One row a subject: the feature sets side by side, with the change between visits."""
+    input:
+        included="results/{study}/cohort/included.tsv",
+        tables=lambda wildcards: feature_tables(wildcards.study),
+    output:
+        features="results/{study}/cohort/features.tsv",
+        failures="results/{study}/cohort/failures.tsv",
+        dictionary="results/{study}/cohort/dictionary.tsv",
+    log:
+        "logs/{study}/cohort.log",
+    benchmark:
+        "benchmarks/{study}/cohort.tsv"
+    conda:
+        "../../envs/medpipe.yaml"
+    params:
+        version=BLOCK_VERSIONS["cohort"],
+    shell:
+        "medpipe cohort results/{wildcards.study} --included {input.included:q}"
+        " --out {output.features:q} --out-failures {output.failures:q}"
+        " --out-dictionary {output.dictionary:q} > {log:q} 2>&1"
