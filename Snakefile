@@ -25,6 +25,5 @@ include: "workflow/rules/studies/nact.smk"
 
 rule all:
     default_target: True
-    """The main study."""
     input:
         "results/nact_auc.tsv",

@@ -9,6 +9,10 @@ class ReadError(MedpipeError):
     """A file is missing, truncated, corrupt, oversized or of an unsupported kind."""
 
 
+class WriteError(MedpipeError):
+    """A result cannot be written: disk full, folder read-only, unsupported file ending."""
+
+
 class GeometryError(MedpipeError):
     """A grid is invalid, or two grids that must agree do not."""
 
@@ -36,3 +40,7 @@ class ConvergenceError(MedpipeError):
 
 class ModelError(MedpipeError):
     """A table cannot be modelled: one class, no complete feature, a subject in two folds."""
+
+
+class ImageError(MedpipeError):
+    """The intensities of an image do not allow what was asked: not finite, constant, negative."""

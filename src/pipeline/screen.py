@@ -112,8 +112,10 @@ def _check_session(
         if first is None:
             first = grid
         check_same_grid(first, grid, (rows[0].image.name, row.image.name))
-        if row.mask is not None:
-            mask = read_mask(row.mask)
-            check_same_grid(first, mask.grid, (rows[0].image.name, row.mask.name))
+        for path in (row.mask, row.within):
+            if path is None:
+                continue
+            mask = read_mask(path)
+            check_same_grid(first, mask.grid, (rows[0].image.name, path.name))
             if not mask.data.any():
-                raise _EmptyMaskError(f"{row.mask.name} of session {session} holds no voxel")
+                raise _EmptyMaskError(f"{path.name} of session {session} holds no voxel")

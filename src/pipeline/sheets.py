@@ -29,8 +29,9 @@ class ImageRow:
     ----------
     row : int
         Line in the sheet, the header being line 1.
-    image, mask : Path
-        Resolved against the sheet's folder; `mask` may be None.
+    image, mask, within : Path
+        Resolved against the sheet's folder. `mask` (the lesion, drawn elsewhere) and `within`
+        (the organ in which the lesion is sought) may be None.
     time_s : float or None
         Seconds after injection.
     seed_mm : (3,) floats or None
@@ -43,6 +44,7 @@ class ImageRow:
     contrast: str
     image: Path
     mask: Path | None
+    within: Path | None
     time_s: float | None
     seed_mm: tuple[float, float, float] | None
 
@@ -167,13 +169,18 @@ def _read_images(path: Path, sessions: Sequence[str], problems: list[str]) -> li
                 " correct it or add it to `sessions` of the study"
             )
         image = _checked_file(cells, "image", path, where, problems)
-        mask = _checked_file(cells, "mask", path, where, problems) if cells["mask"] else None
+        mask, within = (
+            _checked_file(cells, name, path, where, problems) if cells.get(name) else None
+            for name in ("mask", "within")
+        )
         time_s = _checked_number(cells, "time_s", where, problems)
         seed_mm = _checked_seed(cells, where, problems)
         subject, session, contrast = ids
         if subject is None or session is None or contrast is None or image is None:
             continue
-        rows.append(ImageRow(line, subject, session, contrast, image, mask, time_s, seed_mm))
+        rows.append(
+            ImageRow(line, subject, session, contrast, image, mask, within, time_s, seed_mm)
+        )
     _check_sessions(path, rows, problems)
     return rows
 

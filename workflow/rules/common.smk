@@ -1,6 +1,7 @@
 """Settings and sheets, read once; the few functions that rules share."""
 
 import os
+import shlex
 from functools import lru_cache
 
 from snakemake.exceptions import WorkflowError
@@ -75,7 +76,12 @@ def screened_files(study):
     wanted = [
         r for r in cohort(study).images if r.contrast == CONFIG.studies[study].contrast
     ]
-    return [str(r.image) for r in wanted] + [str(r.mask) for r in wanted if r.mask]
+    return [
+        str(path)
+        for r in wanted
+        for path in (r.image, r.mask, r.within)
+        if path is not None
+    ]
 
 
 def time_flag(wildcards):
@@ -89,10 +95,20 @@ def external_mask(wildcards):
     return [str(row.mask) for row in rows(wildcards) if row.mask][:1]
 
 
+def region(wildcards):
+    """The organ mask in which the sheet says to look, if any."""
+    return [str(row.within) for row in rows(wildcards) if row.within][:1]
+
+
 def seed_flag(wildcards):
     """The sheet's point inside the lesion, if any."""
     seed = rows(wildcards)[0].seed_mm
     return "" if seed is None else "--seed-mm=" + ",".join(f"{v:g}" for v in seed)
+
+
+def path_flag(name, path):
+    """`--name=path`, quoted for the shell; nothing when there is no path."""
+    return f"{name}={shlex.quote(str(path))}" if path else ""
 
 
 def first_session(wildcards):

@@ -3,6 +3,7 @@ rule segment:
     input:
         image="results/{study}/sub-{subject}/ses-{session}/preprocess/{contrast}.nii.gz",
         mask=lambda wildcards: external_mask(wildcards),
+        within=lambda wildcards: region(wildcards),
     output:
         "results/{study}/sub-{subject}/ses-{session}/segment/{contrast}.nii.gz",
     log:
@@ -15,12 +16,13 @@ rule segment:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        mask=lambda wildcards, input: f"--mask {input.mask}" if input.mask else "",
+        mask=lambda wildcards, input: path_flag("--mask", input.mask),
+        within=lambda wildcards, input: path_flag("--within", input.within),
         seed=lambda wildcards: seed_flag(wildcards),
         options=options("segment"),
         version=BLOCK_VERSIONS["segment"],
     shell:
-        "medpipe segment {input.image:q} {params.mask} {params.seed} {params.options}"
+        "medpipe segment {input.image:q} {params.mask} {params.within} {params.seed} {params.options}"
         " --allow-empty --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 

@@ -44,7 +44,7 @@ def read_voxels(
             f"{source.path}: no memory for its {declared:,} bytes of voxels; use a machine with "
             "more memory, or crop or resample the image first"
         ) from error
-    source.fill(memoryview(buffer))
+    source.fill(buffer.data)
     source.finish()
     voxels: npt.NDArray[Any] = buffer.view(dtype)
     if not dtype.isnative:

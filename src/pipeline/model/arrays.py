@@ -21,4 +21,4 @@ def as_labels(labels: npt.ArrayLike, *, what: str = "the rows") -> Bool:
             f"{what} hold {positive.sum()} cases of class 1 and {(~positive).sum()} of class 0; "
             "both classes are needed: check the outcome and split columns of the subjects sheet"
         )
-    return positive
+    return np.asarray(positive)

@@ -90,6 +90,8 @@ class BoostingFit:
         Probability of each development row from the fold that did not see it.
     importance : (p + e,) float array
         Mean absolute SHAP value over the development rows, in log odds.
+    frequency : (p + e,) float array
+        Share of the folds whose trees used the column.
     loss_curve : (max_rounds,) float array
         Mean held-out log loss after 1, 2, ... trees.
     rounds : int
@@ -99,6 +101,7 @@ class BoostingFit:
     model: FrozenBoosting
     held_out: Float
     importance: Float
+    frequency: Float
     loss_curve: Float
     rounds: int
 
@@ -142,13 +145,12 @@ def fit_boosting(
     options = options or BoostingOptions()
     positive, folds = as_labels(labels, what="the development rows"), np.asarray(folds)
     extra = np.empty((len(values), 0)) if extra is None else extra
-    rows = np.where(np.isfinite(values), values, np.nan)
-    if np.isnan(rows).all():
+    if not np.isfinite(values).any():
         raise ModelError(
             f"none of the {values.shape[1]} features has a value in the development rows; look at "
             "the feature table, or choose another --feature-set"
         )
-    rows = np.hstack([rows, extra])
+    rows = np.hstack([values, extra])
     parameters = _parameters(options, seed)
     boosters, losses = zip(
         *(_train_fold(rows, positive, folds == f, parameters, options) for f in np.unique(folds)),
@@ -166,6 +168,7 @@ def fit_boosting(
         model=FrozenBoosting(tuple(features), tuple(extra_names), record),
         held_out=held_out,
         importance=np.abs(shap.astype(np.float64)).mean(axis=0),
+        frequency=np.mean([_used(b, rounds, rows.shape[1]) for b in boosters], axis=0),
         loss_curve=loss_curve,
         rounds=rounds,
     )
@@ -209,3 +212,9 @@ def _probabilities(booster: xgboost.Booster, rows: Float, rounds: int = 0) -> Fl
     # rounds 0 means all trees
     predicted = booster.predict(_matrix(rows), iteration_range=(0, rounds))
     return np.asarray(predicted, dtype=np.float64)
+
+
+def _used(booster: xgboost.Booster, rounds: int, width: int) -> Float:
+    # without names, column 7 is "f7"
+    names = booster[:rounds].get_score()
+    return np.array([float(f"f{i}" in names) for i in range(width)])

@@ -21,28 +21,26 @@ _RELATIVE = 1e-7
 
 
 @dataclass(frozen=True)
-class TestResult:
-    """A p value and the name of the test that gave it; NaN when it is undefined."""
-
-    __test__ = False  # not a test class, whatever pytest thinks of its name
+class GroupTest:
+    """A p value (NaN when it is undefined) and the name of the test that gave it."""
 
     p: float
     test: str
     statistic: float = float("nan")
 
 
-def chi_square(table: npt.ArrayLike) -> TestResult:
+def chi_square(table: npt.ArrayLike) -> GroupTest:
     """Return Pearson's chi-square test; a 2x2 table takes Yates' continuity correction."""
     counts = _check(table)
     if min(counts.shape) < 2:
-        return TestResult(float("nan"), "none: one row or one column")
+        return GroupTest(float("nan"), "none: one row or one column")
     yates = counts.shape == (2, 2)
     found = stats.chi2_contingency(counts, correction=yates)
     name = "chi-square (Yates)" if yates else "chi-square"
-    return TestResult(float(found.pvalue), name, float(found.statistic))
+    return GroupTest(float(found.pvalue), name, float(found.statistic))
 
 
-def fisher(table: npt.ArrayLike, *, draws: int = 100_000, seed: int = 0) -> TestResult:
+def fisher(table: npt.ArrayLike, *, draws: int = 100_000, seed: int = 0) -> GroupTest:
     """Return Fisher's exact test; the Freeman-Halton form beyond 2x2.
 
     The p value is the probability, with all margins fixed, of the tables that are no more
@@ -63,21 +61,21 @@ def fisher(table: npt.ArrayLike, *, draws: int = 100_000, seed: int = 0) -> Test
     """
     counts = _check(table)
     if min(counts.shape) < 2:
-        return TestResult(float("nan"), "none: one row or one column")
+        return GroupTest(float("nan"), "none: one row or one column")
     if counts.shape == (2, 2):
         found = stats.fisher_exact(counts)
-        return TestResult(float(found.pvalue), "Fisher", float(found.statistic))
-    log_p = _enumerate(counts)
-    if log_p is not None:
-        return TestResult(log_p, "Fisher-Freeman-Halton")
+        return GroupTest(float(found.pvalue), "Fisher", float(found.statistic))
+    exact = _enumerate(counts)
+    if exact is not None:
+        return GroupTest(exact, "Fisher-Freeman-Halton")
     rng = np.random.default_rng(seed)
     sampler = stats.random_table(counts.sum(axis=1), counts.sum(axis=0), seed=rng)
     weights = np.array([_log_weight(t) for t in sampler.rvs(draws)])
     hits = int((weights <= _log_weight(counts) + _RELATIVE).sum())
-    return TestResult((hits + 1) / (draws + 1), f"Fisher-Freeman-Halton (Monte Carlo, {draws})")
+    return GroupTest((hits + 1) / (draws + 1), f"Fisher-Freeman-Halton (Monte Carlo, {draws})")
 
 
-def test_counts(table: npt.ArrayLike, *, seed: int = 0) -> TestResult:
+def compare_counts(table: npt.ArrayLike, *, seed: int = 0) -> GroupTest:
     """Return Fisher's test when an expected count is below 5, the chi-square test otherwise."""
     counts = _check(table)
     expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
@@ -127,12 +125,11 @@ def _enumerate(counts: Int) -> float | None:
 def _fill_column(
     left: Int, weight: Float, times: Float, total: int
 ) -> tuple[Int, Float, Float] | None:
+    to_place = np.full(len(left), total)
     for row in range(left.shape[1] - 1):
         # the rows below must be able to take the rest of this column
-        already = np.zeros(len(left), dtype=np.int64) if row == 0 else placed
-        below = left[:, row + 1 :].sum(axis=1)
-        low = np.maximum(0, total - already - below)
-        high = np.minimum(left[:, row], total - already)
+        low = np.maximum(0, to_place - left[:, row + 1 :].sum(axis=1))
+        high = np.minimum(left[:, row], to_place)
         choices = high - low + 1
         if choices.sum() > _MAX_PARTIAL_TABLES:
             return None
@@ -142,13 +139,14 @@ def _fill_column(
         left, weight, times = left[parent], weight[parent], times[parent]
         left[:, row] -= value
         weight = weight - gammaln(value + 1.0)
-        placed = already[parent] + value
-    left[:, -1] -= total - placed
-    weight = weight - gammaln(total - placed + 1.0)
+        to_place = to_place[parent] - value
+    left[:, -1] -= to_place
+    weight = weight - gammaln(to_place + 1.0)
     return _merge(left, weight, times)
 
 
 def _merge(left: Int, weight: Float, times: Float) -> tuple[Int, Float, Float]:
     key = np.column_stack([left, np.round(weight * 1e9).astype(np.int64)])
     _, first, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
-    return left[first], weight[first], np.bincount(group.ravel(), weights=times)
+    merged = np.bincount(group.ravel(), weights=times).astype(np.float64)
+    return left[first], weight[first], merged

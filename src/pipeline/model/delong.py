@@ -56,9 +56,7 @@ def delong(labels: npt.ArrayLike, scores: npt.ArrayLike, *, level: float = 0.95)
     return AucEstimate(area, se, low, high)
 
 
-def delong_test(
-    labels: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLike
-) -> PairedTest:
+def delong_test(labels: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLike) -> PairedTest:
     """Compare two scores of the same rows: z = (A1 - A2) / sqrt(var1 + var2 - 2 cov).
 
     Parameters
@@ -106,9 +104,7 @@ def hanley_mcneil_se(auc: float, n_positive: int, n_negative: int) -> float:
     """
     q1 = auc / (2 - auc)
     q2 = 2 * auc**2 / (1 + auc)
-    spread = (
-        auc * (1 - auc) + (n_positive - 1) * (q1 - auc**2) + (n_negative - 1) * (q2 - auc**2)
-    )
+    spread = auc * (1 - auc) + (n_positive - 1) * (q1 - auc**2) + (n_negative - 1) * (q2 - auc**2)
     return float(np.sqrt(spread / (n_positive * n_negative)))
 
 

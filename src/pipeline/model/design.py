@@ -130,7 +130,7 @@ def numbers(rows: pd.DataFrame, columns: Sequence[str], table: str) -> Float:
     text = [c for c in text if rows[c].notna().any()]
     if text:
         raise ModelError(f"{table}: column {text[0]} holds text; features must be numbers")
-    return rows.loc[:, list(columns)].to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.asarray(rows.loc[:, list(columns)].to_numpy(dtype=np.float64, na_value=np.nan))
 
 
 def _columns_of(features: pd.DataFrame, feature_set: str, table: str) -> list[str]:
@@ -149,9 +149,7 @@ def _columns_of(features: pd.DataFrame, feature_set: str, table: str) -> list[st
     return columns
 
 
-def _join(
-    features: pd.DataFrame, subjects: pd.DataFrame, table: str, sheet: str
-) -> pd.DataFrame:
+def _join(features: pd.DataFrame, subjects: pd.DataFrame, table: str, sheet: str) -> pd.DataFrame:
     left = features.assign(subject=features["subject"].astype(str)).set_index("subject")
     right = subjects.assign(subject=subjects["subject"].astype(str)).set_index("subject")
     strangers = sorted(set(left.index) - set(right.index))

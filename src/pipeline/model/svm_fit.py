@@ -46,6 +46,16 @@ class SvmFit:
     curve: Float
 
 
+@dataclass(frozen=True)
+class _Setting:
+    n_features: int
+    cost: float
+    gamma: float
+
+    def kernel(self, first: Float, second: Float) -> Float:
+        return np.asarray(np.exp(-self.gamma * squared_distances(first, second)))
+
+
 def fit_svm(
     values: Float,
     labels: npt.ArrayLike,
@@ -88,44 +98,46 @@ def fit_svm(
     grid = grid or SvmGrid()
     positive, folds = as_labels(labels, what="the development rows"), np.asarray(folds)
     extra = np.empty((len(values), 0)) if extra is None else extra
+    columns = _usable_columns(values)
+    ranking = columns[_rank(values[:, columns], positive)]
+    held_rows = [folds == number for number in np.unique(folds)]
+    ranked = [
+        columns[_rank(values[np.ix_(~held, columns)], positive[~held])]
+        if selection == "nested"
+        else ranking
+        for held in held_rows
+    ]
+    size = min(grid.max_features, len(values) // 2, columns.size)
+    data = [
+        _fold_data(values[:, order[:size]], extra, positive, held)
+        for order, held in zip(ranked, held_rows, strict=True)
+    ]
+    auc = np.asarray(np.mean([auc_of_grid(fold, grid) for fold in data], axis=0))
+    k, c, g = _best(auc)
+    setting = _Setting(k + 1, float(grid.costs[c]), float(grid.gammas[g]))
+    held_out = np.empty(len(values))
+    for held, fold in zip(held_rows, data, strict=True):
+        held_out[held] = _held_out_scores(fold, setting)
+    chosen = ranking[: setting.n_features]
+    names = (tuple(features[i] for i in chosen), tuple(extra_names))
+    return SvmFit(
+        model=_freeze(values[:, chosen], extra, positive, setting, names),
+        held_out=held_out,
+        ranking=ranking,
+        frequency=_frequency(ranked, setting.n_features, values.shape[1]),
+        auc_cv=float(auc[k, c, g]),
+        curve=_curve(auc, grid),
+    )
+
+
+def _usable_columns(values: Float) -> Int:
     columns = np.flatnonzero(usable(values))
     if columns.size == 0:
         raise ModelError(
             f"none of the {values.shape[1]} features has a value and varies over the development "
             "rows; look at the feature table, or choose another --feature-set"
         )
-    ranking = columns[_rank(values[:, columns], positive)]
-    size = min(grid.max_features, len(values) // 2, columns.size)
-    ranked = [
-        columns[_rank(values[np.ix_(folds != f, columns)], positive[folds != f])]
-        if selection == "nested"
-        else ranking
-        for f in np.unique(folds)
-    ]
-    data = [
-        _fold_data(values[:, order[:size]], extra, positive, folds == f)
-        for f, order in zip(np.unique(folds), ranked, strict=True)
-    ]
-    auc = np.mean([auc_of_grid(fold, grid) for fold in data], axis=0)
-    k, c, g = _best(auc)
-    cost, gamma = float(grid.costs[c]), float(grid.gammas[g])
-    held_out = np.empty(len(values))
-    frequency = np.zeros(values.shape[1])
-    for f, fold, order in zip(np.unique(folds), data, ranked, strict=True):
-        held_out[folds == f] = _held_out_scores(fold, k + 1, cost, gamma)
-        frequency[order[: k + 1]] += 1 / len(data)
-    chosen = ranking[: k + 1]
-    return SvmFit(
-        model=_freeze(
-            values[:, chosen], extra, positive, cost, gamma,
-            ([features[i] for i in chosen], extra_names),
-        ),
-        held_out=held_out,
-        ranking=ranking,
-        frequency=frequency,
-        auc_cv=float(auc[k, c, g]),
-        curve=_curve(auc, grid),
-    )  # fmt: skip
+    return np.asarray(columns)
 
 
 def _rank(values: Float, positive: Bool) -> Int:
@@ -159,31 +171,38 @@ def _curve(auc: Float, grid: SvmGrid) -> Float:
     return np.array(rows)
 
 
-def _held_out_scores(fold: FoldData, k: int, cost: float, gamma: float) -> Float:
+def _held_out_scores(fold: FoldData, setting: _Setting) -> Float:
+    k = setting.n_features
     train = np.hstack([fold.train[:, :k], fold.train_extra])
     held = np.hstack([fold.held[:, :k], fold.held_extra])
-    machine = solve(np.exp(-gamma * squared_distances(train, train)), fold.positive, cost=cost)
-    return machine.scores(np.exp(-gamma * squared_distances(held, train)))
+    machine = solve(setting.kernel(train, train), fold.positive, cost=setting.cost)
+    return machine.scores(setting.kernel(held, train))
+
+
+def _frequency(ranked: Sequence[Int], n_features: int, width: int) -> Float:
+    hits = np.zeros(width)
+    for order in ranked:
+        hits[order[:n_features]] += 1
+    return hits / len(ranked)
 
 
 def _freeze(
     values: Float,
     extra: Float,
     positive: Bool,
-    cost: float,
-    gamma: float,
-    names: tuple[Sequence[str], Sequence[str]],
+    setting: _Setting,
+    names: tuple[tuple[str, ...], tuple[str, ...]],
 ) -> FrozenSvm:
     scaler = fit_scaler(values)
     rows = np.hstack([standardise(scaler, values), extra])
-    machine = solve(np.exp(-gamma * squared_distances(rows, rows)), positive, cost=cost)
+    machine = solve(setting.kernel(rows, rows), positive, cost=setting.cost)
     return FrozenSvm(
-        features=tuple(names[0]),
-        extra_names=tuple(names[1]),
+        features=names[0],
+        extra_names=names[1],
         scaler=scaler,
         support=rows[machine.support],
         dual=machine.dual,
         intercept=machine.intercept,
-        gamma=gamma,
-        cost=cost,
+        gamma=setting.gamma,
+        cost=setting.cost,
     )

@@ -82,7 +82,9 @@ def series_to_canonical(series: Series) -> Series:
     return Series(move_data(series.data, move), move_grid(series.grid, move), series.time_s)
 
 
-def restore(data: Array3D | Array4D, grid: Geometry, original: Geometry) -> tuple[Array4D, Geometry]:
+def restore(
+    data: Array3D | Array4D, grid: Geometry, original: Geometry
+) -> tuple[Array4D, Geometry]:
     """Return a canonical array and its grid in the orientation of the `original` grid.
 
     Parameters

@@ -1,7 +1,7 @@
 """The flow of subjects through a study, counted (and checked), then drawn as an SVG."""
 
 import textwrap
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -49,79 +49,102 @@ class Flow:
     ----------
     total : int
         Subjects in the sheet.
-    screened_out, failed : Left
-        Subjects that left at screening and in processing.
-    included, analysed : tuple of Group
-        Subjects by split after screening and after processing.
+    screened_out : Left
+        Subjects that left at screening.
+    included : tuple of Group
+        Subjects that passed, by split.
+    failed : Left, optional
+        Subjects that left in processing; None while processing is not done.
+    analysed : tuple of Group, optional
+        Subjects that reached the models, by split.
     """
 
     total: int
     screened_out: Left
     included: tuple[Group, ...]
-    failed: Left
-    analysed: tuple[Group, ...]
+    failed: Left | None = None
+    analysed: tuple[Group, ...] | None = None
 
     def __post_init__(self) -> None:
-        included, analysed = _size(self.included), _size(self.analysed)
+        included = _size(self.included)
         _check_sum("sheet", self.total, "excluded + included", self.screened_out.count + included)
-        _check_sum("included", included, "failed + analysed", self.failed.count + analysed)
+        if self.failed is not None and self.analysed is not None:
+            analysed = _size(self.analysed)
+            _check_sum("included", included, "failed + analysed", self.failed.count + analysed)
 
 
 def count_flow(
-    subjects: pd.DataFrame,
+    total: int,
     exclusions: pd.DataFrame,
-    failures: pd.DataFrame,
-    analysed: Collection[str],
+    included: pd.DataFrame,
     *,
-    outcome: str | None = None,
-    outcome_names: Sequence[tuple[object, str]] = (),
+    failures: pd.DataFrame | None = None,
+    analysed: pd.DataFrame | None = None,
+    outcome: str = "response",
+    outcome_names: Sequence[tuple[float, str]] = ((1, "responders"), (0, "non-responders")),
 ) -> Flow:
     """Count who entered, who left where and why, and who was analysed.
 
     Parameters
     ----------
-    subjects : DataFrame
-        The sheet: columns ``subject``, ``split`` and `outcome`.
+    total : int
+        Subjects in the sheet.
     exclusions, failures : DataFrame
         Columns ``subject``, ``reason`` and, better, ``reason_class``; a subject with several
-        rows counts once, under its first reason.
-    analysed : collection of str
-        Subjects that reached the models.
-    outcome : str, optional
-        Column of `subjects` to count among the analysed.
+        rows counts once, under its first reason. A failure of a subject that was analysed all
+        the same (one feature set is missing, say) is no departure.
+    included, analysed : DataFrame
+        Columns ``subject``, ``split`` and perhaps `outcome`, a row per subject. Without
+        `analysed` the diagram ends after screening.
+    outcome : str
+        Column to count in the last boxes, where the table has it.
     outcome_names : sequence of (value, name)
         Values of `outcome` and what to call them.
 
     Raises
     ------
     CohortError
-        If a table names a subject that is not in the sheet, or the counts do not add up.
+        If a subject has two fates or none, or the counts do not add up.
     """
-    known = subjects["subject"].astype(str)
-    out, lost = _first_reasons(exclusions), _first_reasons(failures)
-    _check_known(known, [("exclusions", out), ("failures", lost), ("features", analysed)])
-    _check_disjoint(known, out, lost, analysed)
-    kept = subjects[~known.isin(set(out))]
-    used = subjects[known.isin(set(analysed))]
-    return Flow(
-        total=len(known),
-        screened_out=_left(out),
-        included=_groups(kept, None, ()),
-        failed=_left(lost),
-        analysed=_groups(used, outcome, outcome_names),
-    )
+    out = _first_reasons(exclusions)
+    kept = _subjects(included, "included")
+    _check_fates(kept, {"excluded at screening": out}, apart=True)
+    names = outcome_names if analysed is None else ()
+    groups = _groups(included, outcome, names)
+    if analysed is None:
+        return Flow(total, _left(out), groups)
+    used = _subjects(analysed, "analysed")
+    lost = _first_reasons(failures) if failures is not None else {}
+    lost = {subject: reason for subject, reason in lost.items() if subject not in used}
+    _check_fates(kept, {"failed": lost, "analysed": used}, apart=False)
+    return Flow(total, _left(out), groups, _left(lost), _groups(analysed, outcome, outcome_names))
 
 
-def flow_svg(flow: Flow) -> str:
+def flow_svg(
+    total: int,
+    exclusions: pd.DataFrame,
+    included: pd.DataFrame,
+    *,
+    failures: pd.DataFrame | None = None,
+    analysed: pd.DataFrame | None = None,
+) -> str:
+    """Return the diagram as a standalone SVG; parameters as in `count_flow`."""
+    return draw_flow(count_flow(total, exclusions, included, failures=failures, analysed=analysed))
+
+
+def draw_flow(flow: Flow) -> str:
     """Return the diagram as a standalone SVG; the same counts give the same bytes."""
     shapes: list[str] = []
-    y = _MARGIN
-    y = _spine(shapes, y, [f"In the sheet: n = {flow.total}"])
+    y = _spine(shapes, _MARGIN, [f"In the sheet: n = {flow.total}"])
     y = _side(shapes, y, "Excluded at screening", flow.screened_out)
-    y = _spine(shapes, y, _group_lines("Included", flow.included))
-    y = _side(shapes, y, "Excluded in processing", flow.failed)
-    y = _spine(shapes, y, [f"Analysed: n = {_size(flow.analysed)}"])
-    y = _branches(shapes, y, flow.analysed)
+    if flow.failed is None or flow.analysed is None:
+        y = _spine(shapes, y, [f"Included: n = {_size(flow.included)}"])
+        y = _branches(shapes, y, flow.included)
+    else:
+        y = _spine(shapes, y, _group_lines("Included", flow.included))
+        y = _side(shapes, y, "Excluded in processing", flow.failed)
+        y = _spine(shapes, y, [f"Analysed: n = {_size(flow.analysed)}"])
+        y = _branches(shapes, y, flow.analysed)
     height = y + _MARGIN
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}"'
@@ -137,11 +160,16 @@ def flow_svg(flow: Flow) -> str:
 
 def flow_in_words(flow: Flow) -> str:
     """Return the diagram as one sentence, for readers who cannot see it."""
+    words = (
+        f"Flow of subjects: {flow.total} in the sheet, {flow.screened_out.count} excluded at"
+        f" screening, {_size(flow.included)} included"
+    )
+    if flow.failed is None or flow.analysed is None:
+        return words + "."
     splits = "; ".join(", ".join(_outcome_lines(group)) for group in flow.analysed)
     return (
-        f"Flow of subjects: {flow.total} in the sheet, {flow.screened_out.count} excluded at"
-        f" screening, {_size(flow.included)} included, {flow.failed.count} excluded in"
-        f" processing, {_size(flow.analysed)} analysed ({splits})."
+        f"{words}, {flow.failed.count} excluded in processing,"
+        f" {_size(flow.analysed)} analysed ({splits})."
     )
 
 
@@ -168,7 +196,7 @@ def _left(reasons: dict[str, str]) -> Left:
 
 
 def _groups(
-    frame: pd.DataFrame, outcome: str | None, names: Sequence[tuple[object, str]]
+    frame: pd.DataFrame, outcome: str, names: Sequence[tuple[float, str]]
 ) -> tuple[Group, ...]:
     """Return one group per split, development before test, others by name."""
     order = {"development": 0, "test": 1}
@@ -177,36 +205,36 @@ def _groups(
     for split in splits:
         rows = frame[frame["split"].astype(str) == split]
         counts = tuple(
-            (name, int((rows[outcome].astype(float) == float(str(value))).sum()))
-            for value, name in (names if outcome and outcome in rows else ())
+            (name, int((rows[outcome].astype(float) == value).sum()))
+            for value, name in (names if outcome in rows else ())
         )
         groups.append(Group(split, len(rows), counts))
     return tuple(groups)
 
 
-def _check_known(known: "pd.Series[str]", tables: Iterable[tuple[str, Iterable[str]]]) -> None:
-    sheet = set(known)
-    problems = [
-        f"{table} name subject {subject!r}, which is not in the subjects sheet; add its row"
-        for table, named in tables
-        for subject in sorted(set(named) - sheet)
-    ]
-    if len(sheet) != len(known):
-        problems.append("the subjects sheet names a subject twice; keep one row per subject")
-    if problems:
-        raise CohortError(problems)
+def _subjects(frame: pd.DataFrame, what: str) -> dict[str, str]:
+    subjects = frame["subject"].astype(str).tolist()
+    twice = sorted({s for s in subjects if subjects.count(s) > 1})
+    if twice:
+        raise CohortError(
+            [f"{what}: subject {s!r} has two rows; keep one row per subject" for s in twice]
+        )
+    return dict.fromkeys(subjects, what)
 
 
-def _check_disjoint(
-    known: Iterable[str], out: Iterable[str], lost: Iterable[str], analysed: Iterable[str]
+def _check_fates(
+    included: Collection[str], fates: Mapping[str, Collection[str]], *, apart: bool
 ) -> None:
-    """Raise unless every subject of the sheet has exactly one fate."""
-    fates = {"excluded": set(out), "failed": set(lost), "analysed": set(analysed)}
+    """Raise unless the fates have no included subject (apart) or each of them exactly once."""
     problems = []
-    for subject in sorted(set(known)):
-        fate = [name for name, members in fates.items() if subject in members]
-        if len(fate) != 1:
-            what = " and ".join(fate) or "neither excluded, failed nor analysed"
+    for subject in sorted(set(included).union(*fates.values())):
+        found = [name for name, members in fates.items() if subject in members]
+        if apart and found and subject in included:
+            problems.append(f"subject {subject!r} is included and {found[0]}; screen again")
+        elif not apart and subject not in included:
+            problems.append(f"subject {subject!r} is {found[0]} but was not included; screen again")
+        elif not apart and len(found) != 1:
+            what = " and ".join(found) or "neither failed nor analysed"
             problems.append(f"subject {subject!r} is {what}; run the cohort step again")
     if problems:
         raise CohortError(problems)
@@ -293,9 +321,14 @@ def _box(
         baseline = y + _PAD_PX + _FONT_PX - 2 + number * _LINE_PX
         shapes.append(
             f'<text x="{at}" y="{baseline}" text-anchor="{anchor}"{weight}'
-            f' xml:space="preserve">{escape(row)}</text>'
+            f' xml:space="preserve">{escape(_printable(row))}</text>'
         )
     return y + height
+
+
+def _printable(text: str) -> str:
+    """Return the text without control characters, which no XML file may hold."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _line(shapes: list[str], start: tuple[int, int], end: tuple[int, int]) -> None:

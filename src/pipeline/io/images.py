@@ -1,0 +1,254 @@
+"""Images, masks, series and fields: which reader or writer a path goes to."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import EmptyRegionError, ReadError, WriteError
+from pipeline.io.limits import DEFAULT_MAX_BYTES
+from pipeline.io.nifti import grid_of, read_nifti
+from pipeline.io.nifti_header import NiftiHeader
+from pipeline.io.nifti_write import INTENT_VECTOR, write_nifti
+from pipeline.io.voxels import check_finite
+from pipeline.types import DisplacementField, Geometry, Series, Volume
+
+LOGGER = logging.getLogger(__name__)
+
+_NIFTI_ENDINGS = (".nii", ".nii.gz")
+
+
+def read_volume(
+    path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES, allow_nonfinite: bool = False
+) -> Volume:
+    """Read one 3-D image: NIfTI, NRRD, MetaImage, or a folder that holds one DICOM series.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder. The kind is told from the content.
+    max_bytes : int, optional
+        Cap on the declared voxels, checked before anything is allocated.
+    allow_nonfinite : bool, optional
+        Let NaN and infinity pass.
+
+    Returns
+    -------
+    Volume
+        Voxels in the stored type (scaled ones as float) on an LPS grid.
+
+    Raises
+    ------
+    ReadError
+        Missing, truncated, corrupt, oversized, 4-D, or of an unsupported kind.
+    GeometryError
+        Spacing or axes that make no grid.
+    """
+    path = Path(path)
+    voxels, grid = _read_any(path, max_bytes)
+    if voxels.ndim != 3:
+        raise ReadError(
+            f"{path}: holds {_describe(voxels)} where one 3-D image is needed; pick one time point "
+            "(`--phase`), or read the file as a series (pipeline.io.read_series)"
+        )
+    if not allow_nonfinite:
+        check_finite(path, voxels)
+    return Volume(voxels, grid)
+
+
+def read_mask(
+    path: Path, *, label: int | None = None, max_bytes: int = DEFAULT_MAX_BYTES
+) -> Volume:
+    """Read a mask as 0 and 1 (uint8).
+
+    Parameters
+    ----------
+    path : Path
+        Image of integer labels in any format of `read_volume`, or a DICOM SEG.
+    label : int, optional
+        The label (DICOM SEG: segment number) that becomes 1. By default every voxel that is
+        not 0 does.
+    max_bytes : int, optional
+        Cap on the declared voxels.
+
+    Raises
+    ------
+    ReadError
+        As `read_volume`, or values that are not whole numbers.
+    EmptyRegionError
+        `label` is asked for and absent.
+    """
+    volume = read_volume(path, max_bytes=max_bytes)
+    _check_whole(Path(path), volume.data)
+    inside = volume.data != 0 if label is None else volume.data == label
+    if label is not None and not inside.any():
+        found = ", ".join(f"{v:g}" for v in np.unique(volume.data)[:20])
+        raise EmptyRegionError(f"{path}: no voxel has label {label}; labels there: {found}")
+    return Volume(inside.astype(np.uint8), volume.grid)
+
+
+def read_series(
+    path: Path,
+    *,
+    time_s: Sequence[float] | None = None,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    allow_nonfinite: bool = False,
+) -> Series:
+    """Read the images of one session: a 4-D NIfTI, or a DICOM folder of several phases.
+
+    Times come from `time_s`, else from the file: our own extension, else a stated step. A
+    DICOM folder's times are seconds after its first phase.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder. A 3-D image is a series of one.
+    time_s : sequence of float, optional
+        Seconds after injection, one per time point.
+    max_bytes : int, optional
+        Cap on the declared voxels.
+    allow_nonfinite : bool, optional
+        Let NaN and infinity pass.
+
+    Raises
+    ------
+    ReadError
+        As `read_volume`, or no times are known.
+    """
+    path = Path(path)
+    _check_exists(path)
+    header, voxels = read_nifti(path, max_bytes=max_bytes)
+    if voxels.ndim == 3:
+        voxels = voxels[..., np.newaxis]
+    if voxels.ndim != 4:
+        raise ReadError(f"{path}: holds {_describe(voxels)}, not a series of 3-D images")
+    if not allow_nonfinite:
+        check_finite(path, voxels)
+    times = _given_times(path, voxels.shape[3], time_s) or _stored_times(header, voxels.shape[3])
+    return Series(voxels, grid_of(header), times)
+
+
+def read_field(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> DisplacementField:
+    """Read a displacement field (I, J, K, 3) in mm along LPS from a vector NIfTI.
+
+    Raises
+    ------
+    ReadError
+        Not a vector image of three finite components, or written with intent 1006, whose
+        components run along RAS.
+    """
+    path = Path(path)
+    _check_exists(path)
+    header, voxels = read_nifti(path, max_bytes=max_bytes)
+    if header.intent != INTENT_VECTOR or voxels.ndim != 5 or voxels.shape[3:] != (1, 3):
+        raise ReadError(
+            f"{path}: not a displacement field: intent {header.intent} and {_describe(voxels)}, "
+            f"expected intent {INTENT_VECTOR} and (I, J, K, 1, 3); write it with SimpleITK, ANTs "
+            "or medpipe as a vector image in mm along LPS"
+        )
+    check_finite(path, voxels)
+    return DisplacementField(np.asarray(voxels[:, :, :, 0, :]), grid_of(header))
+
+
+def write_volume(path: Path, volume: Volume) -> None:
+    """Write a 3-D image or mask by its ending: .nii.gz or .nii.
+
+    Masks (bool) become uint8; float64 and float16 become float32; the rest stays.
+    """
+    write_nifti(_known_ending(Path(path)), _stored(volume.data), volume.grid)
+
+
+def write_series(path: Path, series: Series) -> None:
+    """Write a 4-D NIfTI; the times go, exact, into a comment extension of the header."""
+    write_nifti(_known_ending(Path(path)), _stored(series.data), series.grid, time_s=series.time_s)
+
+
+def write_field(
+    path: Path, field: DisplacementField, *, precision: Literal["float32", "float64"] = "float32"
+) -> None:
+    """Write a field as a vector NIfTI (intent 1007, mm along LPS), as ITK itself does."""
+    vectors = field.data.astype(precision, copy=False)[:, :, :, np.newaxis, :]
+    write_nifti(_known_ending(Path(path)), vectors, field.grid)
+
+
+def _read_any(path: Path, max_bytes: int) -> tuple[npt.NDArray[Any], Geometry]:
+    _check_exists(path)
+    header, voxels = read_nifti(path, max_bytes=max_bytes)
+    if len(header.shape) < 3:
+        LOGGER.info("%s: a 2-D image, read as one slice", path)
+        voxels = voxels.reshape((*header.shape, 1, 1)[:3], order="F")
+    return voxels, grid_of(header)
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise ReadError(f"{path}: no such file; check the path and that the disk is mounted")
+    if path.is_file() and path.stat().st_size == 0:
+        raise ReadError(f"{path}: the file is empty; copy or convert it again")
+
+
+def _check_whole(path: Path, data: npt.NDArray[Any]) -> None:
+    if not np.issubdtype(data.dtype, np.floating):
+        return
+    broken = data != np.rint(data)
+    if broken.any():
+        raise ReadError(
+            f"{path}: not a mask: {int(broken.sum()):,} voxels are not whole numbers (first: "
+            f"{data[broken][0]:g}); threshold it, or resample masks with nearest neighbour"
+        )
+
+
+def _describe(voxels: npt.NDArray[Any]) -> str:
+    return f"a {voxels.ndim}-D array of {' x '.join(str(n) for n in voxels.shape)}"
+
+
+def _given_times(path: Path, count: int, time_s: Sequence[float] | None) -> tuple[float, ...]:
+    if time_s is None:
+        return ()
+    if len(time_s) != count:
+        raise ReadError(f"{path}: {len(time_s)} times are given for {count} time points")
+    return tuple(float(t) for t in time_s)
+
+
+def _stored_times(header: NiftiHeader, count: int) -> tuple[float, ...]:
+    for comment in header.comments:
+        try:
+            stored = json.loads(comment)["time_s"]
+            times = tuple(float(t) for t in stored)
+        except (ValueError, KeyError, TypeError):
+            continue
+        if len(times) == count and np.isfinite(times).all():
+            return times
+    return _stepped_times(header, count)
+
+
+def _stepped_times(header: NiftiHeader, count: int) -> tuple[float, ...]:
+    step, unit = header.pixdim[4], header.seconds_per_unit
+    if count == 1:
+        return (0.0,)
+    # A step of exactly 1 is what many writers leave there by default: it states nothing.
+    if unit is None or not np.isfinite(step) or step <= 0 or step == 1.0:
+        raise ReadError(
+            f"{header.path}: the times of its {count} images are not in the header; give them in "
+            "seconds after injection (`--time-s 0,90,180`)"
+        )
+    LOGGER.info("%s: times taken from the header's step of %g s", header.path, step * unit)
+    return tuple((header.time_offset + n * step) * unit for n in range(count))
+
+
+def _known_ending(path: Path) -> Path:
+    if not path.name.lower().endswith(_NIFTI_ENDINGS):
+        raise WriteError(f"{path}: unknown image ending; write to a name that ends in .nii.gz")
+    return path
+
+
+def _stored(data: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if data.dtype == np.bool_:
+        return data.astype(np.uint8)
+    if data.dtype in (np.float16, np.float64):
+        return data.astype(np.float32)
+    return data
