@@ -21,6 +21,7 @@ include: "workflow/rules/radiomics.smk"
 include: "workflow/rules/model.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/studies/nact.smk"
+include: "workflow/rules/studies/glioma.smk"
 
 
 rule all:

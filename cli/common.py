@@ -77,3 +77,11 @@ def find_workflow() -> Path:
     raise SettingsError(
         "no workflow found; run in the folder of medpipe's Snakefile or reinstall medpipe"
     )
+
+
+def numbers(text: str, flag: str) -> tuple[float, ...]:
+    """Return the numbers of a flag such as ``0,90,180``."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise SettingsError(f"{flag} {text}: give numbers with commas between, e.g. 0,90") from None

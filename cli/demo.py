@@ -33,7 +33,9 @@ def nact(
     full_resolution: Annotated[
         bool, typer.Option("--full-resolution", help="The study's voxels in place of coarser ones.")
     ] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Subjects made at the same time.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Subjects made at the same time; same bytes.")
+    ] = 2,
     quiet: Quiet = False,
 ) -> None:
     """Generate longitudinal breast DCE-MRI with true masks, fields and Jacobians.

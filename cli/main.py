@@ -28,6 +28,8 @@ VERBS = {
     "cohort": "cli.cohort",
     "model": "cli.model",
     "report": "cli.report",
+    "change": "cli.change",
+    "sheets": "cli.sheets",
     "show": "cli.show",
     "bench": "cli.bench",
 }

@@ -94,16 +94,19 @@ def fit(
 
 @app.command()
 def compare(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="PREDICTIONS...", help="predictions.tsv of each model; its folder is its name."
+        ),
+    ] = None,
     predictions: Annotated[
-        list[Path], typer.Option(help="One predictions.tsv per model; its folder is its name.")
-    ],
-    more: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PREDICTIONS]...", help="Further ones.")
+        list[Path] | None, typer.Option(help="The same, one per flag, before the arguments.")
     ] = None,
     reference: Annotated[
         str, typer.Option(help="Model that the others are compared with.")
     ] = "fusion_subtype",
-    draws: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 2000,
+    bootstrap: Annotated[int, typer.Option(min=2, help="Bootstrap resamples.")] = 2000,
     out: Annotated[
         Path | None, typer.Option(help="Table. Default: auc.tsv above the models.")
     ] = None,
@@ -112,31 +115,33 @@ def compare(
 ) -> None:
     """Table of test AUCs with intervals, p against the reference, and both Youden thresholds.
 
-    Example: medpipe model compare --predictions model/*/predictions.tsv --reference fusion
+    Example: medpipe model compare model/*/predictions.tsv --reference fusion
     """
     set_up(1, quiet)
     from pipeline.io import read_table, write_table
     from pipeline.model.comparison import compare_models
     from pipeline.provenance import write_sidecars
 
-    paths = [*predictions, *(more or [])]
-    tables = {_model_name(path): path for path in paths}
-    if len(tables) < len(paths):
-        names = sorted(_model_name(path) for path in paths)
-        raise ModelError(f"two models share a folder name in {', '.join(names)}; rename one")
+    files = [*(predictions or []), *(paths or [])]
+    if not files:
+        raise ModelError("no predictions are named; give the predictions.tsv of each model")
+    names = [path.resolve().parent.name for path in files]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ModelError(f"two models share the folder name {twice}; rename one folder")
     table = compare_models(
-        {name: read_table(path) for name, path in tables.items()},
+        {name: read_table(path) for name, path in zip(names, files, strict=True)},
         reference=reference,
-        draws=draws,
+        draws=bootstrap,
         seed=seed,
     )
-    target = out or paths[0].resolve().parent.parent / "auc.tsv"
+    target = out or files[0].resolve().parent.parent / "auc.tsv"
     write_table(target, table)
     write_sidecars(
         [target],
         block="model",
-        inputs=paths,
-        settings={"models": list(tables), "reference": reference, "bootstrap_draws": draws},
+        inputs=files,
+        settings={"models": names, "reference": reference, "bootstrap": bootstrap},
         seed=seed,
     )
     typer.echo(f"{target}")
@@ -185,7 +190,3 @@ def _span(text: str, flag: str) -> tuple[float, float, float]:
             f"{flag} = {text!r}: three numbers first,last,step are needed, such as -5,10,1"
         ) from error
     return first, last, step
-
-
-def _model_name(path: Path) -> str:
-    return path.resolve().parent.name

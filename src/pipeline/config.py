@@ -30,7 +30,7 @@ class Settings(BaseModel):
 
     def as_flags(self) -> str:
         """Return the settings as flags of the block's verb, ready for a shell."""
-        return " ".join(_flag(name, value) for name, value in self if value is not None)
+        return " ".join(_flag(name, value) for name, value in self)
 
 
 def _flag(name: str, value: Any) -> str:
@@ -48,7 +48,7 @@ class PreprocessSettings(Settings):
     n4_shrink: Count = Field(4, description="Shrink factor for estimating the bias field.")
     n4_levels: Count = Field(4, description="Resolution levels of the field's B-spline.")
     n4_iterations: Count = Field(50, description="Iterations on each level.")
-    spacing_mm: Positive | None = Field(1.0, description="Isotropic target; null keeps the grid.")
+    spacing_mm: float = Field(1.0, ge=0, description="Isotropic target; 0 keeps the grid.")
     interpolation: Interpolation = "bspline3"
     normalise: Literal["none", "zscore", "percentile"] = "none"
 

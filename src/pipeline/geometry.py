@@ -56,7 +56,8 @@ def check_same_grid(first: Geometry, second: Geometry, names: tuple[str, str]) -
         distance = grid_difference_mm(first, second)
         what = f"corners of {names[0]} and {names[1]} lie up to {distance:.3g} mm apart"
     raise GeometryError(
-        f"{what}; bring them onto one grid with `medpipe preprocess {names[1]} --like {names[0]}`"
+        f"{what}; bring them onto one grid with `medpipe preprocess {names[1]} --like {names[0]}` "
+        "(and --as-mask for a mask)"
     )
 
 

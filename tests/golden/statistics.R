@@ -1,9 +1,9 @@
 # Makes proc_rows.tsv, proc_delong.tsv and r_tests.tsv. Run in this folder: Rscript statistics.R
 # Made with R 4.2.2 and pROC 1.18.0.
 suppressMessages(library(pROC))
-digits <- function(x) sprintf("%.15g", x)
+digits <- function(x) ifelse(is.na(x), "", sprintf("%.15g", x))
 write <- function(frame, name) {
-  write.table(frame, name, sep = "\t", quote = FALSE, row.names = FALSE)
+  write.table(frame, name, sep = "\t", quote = FALSE, row.names = FALSE, na = "")
 }
 
 # 53 rows, 23 of class 1; rounded scores give ties within and across the classes

@@ -134,6 +134,21 @@ def feature_tables(study):
     ]
 
 
+def registered(study):
+    """The Jacobian map and both masks of every included subject."""
+    settings = CONFIG.studies[study]
+    first, last = settings.sessions
+    return [
+        f"results/{study}/sub-{subject}/ses-{session}/{name}.nii.gz"
+        for subject in included(study)
+        for session, name in (
+            (last, "register/jacobian"),
+            (first, f"segment/{settings.contrast}"),
+            (last, f"segment/{settings.contrast}"),
+        )
+    ]
+
+
 def subject_results(study, subject):
     """What the page of a subject shows."""
     first, last = CONFIG.studies[study].sessions

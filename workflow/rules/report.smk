@@ -1,7 +1,8 @@
 rule report_subject:
     """One page a subject: both visits, outline, warped follow-up, Jacobian overlay."""
     input:
-        lambda wildcards: subject_results(wildcards.study, wildcards.subject),
+        results=lambda wildcards: subject_results(wildcards.study, wildcards.subject),
+        subjects=lambda wildcards: CONFIG.studies[wildcards.study].subjects,
     output:
         "results/{study}/sub-{subject}/report.html",
     log:
@@ -14,7 +15,8 @@ rule report_subject:
         version=BLOCK_VERSIONS["report"],
     shell:
         "medpipe report subject --subject {wildcards.subject:q}"
-        " --study-dir results/{wildcards.study} --out {output:q} > {log:q} 2>&1"
+        " --study-dir results/{wildcards.study} --subjects {input.subjects:q} --out {output:q}"
+        " > {log:q} 2>&1"
 
 
 rule truth:

@@ -49,8 +49,9 @@ def grid_from_columns(
     GeometryError
         Spacing not finite or outside 1 µm..1 m, origin not finite, or sheared axes.
     """
-    spacing = np.linalg.norm(columns_mm, axis=0)
-    check_spacing(path, spacing)
+    with np.errstate(over="ignore", invalid="ignore"):
+        spacing = np.linalg.norm(columns_mm, axis=0)
+        check_spacing(path, spacing)
     check_origin(path, origin_mm)
     direction = _orthonormal(path, columns_mm / spacing, spacing * np.asarray(shape))
     a, b, c = (float(v) for v in spacing)

@@ -9,11 +9,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import EmptyRegionError, ReadError, WriteError
+from pipeline.errors import EmptyRegionError, GeometryError, ReadError, WriteError
+from pipeline.io.kinds import kind_of
 from pipeline.io.limits import DEFAULT_MAX_BYTES
+from pipeline.io.metaimage import read_metaimage, write_metaimage
 from pipeline.io.nifti import grid_of, read_nifti
 from pipeline.io.nifti_header import NiftiHeader
 from pipeline.io.nifti_write import INTENT_VECTOR, write_nifti
+from pipeline.io.nrrd import read_nrrd, write_nrrd
 from pipeline.io.voxels import check_finite
 from pipeline.types import DisplacementField, Geometry, Series, Volume
 
@@ -55,13 +58,19 @@ def read_volume(
             f"{path}: holds {_describe(voxels)} where one 3-D image is needed; pick one time point "
             "(`--phase`), or read the file as a series (pipeline.io.read_series)"
         )
+    if voxels.shape[2] == 1:
+        LOGGER.info("%s: a single slice", path)
     if not allow_nonfinite:
         check_finite(path, voxels)
     return Volume(voxels, grid)
 
 
 def read_mask(
-    path: Path, *, label: int | None = None, max_bytes: int = DEFAULT_MAX_BYTES
+    path: Path,
+    *,
+    label: int | None = None,
+    like: Geometry | None = None,
+    max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> Volume:
     """Read a mask as 0 and 1 (uint8).
 
@@ -72,6 +81,9 @@ def read_mask(
     label : int, optional
         The label (DICOM SEG: segment number) that becomes 1. By default every voxel that is
         not 0 does.
+    like : Geometry, optional
+        Grid of the image, for a DICOM SEG only: it often leaves out slices where nothing is
+        drawn, and they are filled in on this grid.
     max_bytes : int, optional
         Cap on the declared voxels.
 
@@ -82,8 +94,15 @@ def read_mask(
     EmptyRegionError
         `label` is asked for and absent.
     """
+    path = Path(path)
+    if kind_of(path) == "dicom":
+        from pipeline.io.dicom_seg import find_segmentation, read_segmentation
+
+        segmentation = find_segmentation(path)
+        if segmentation is not None:
+            return read_segmentation(segmentation, label=label, like=like, max_bytes=max_bytes)
     volume = read_volume(path, max_bytes=max_bytes)
-    _check_whole(Path(path), volume.data)
+    _check_whole(path, volume.data)
     inside = volume.data != 0 if label is None else volume.data == label
     if label is not None and not inside.any():
         found = ", ".join(f"{v:g}" for v in np.unique(volume.data)[:20])
@@ -120,7 +139,14 @@ def read_series(
         As `read_volume`, or no times are known.
     """
     path = Path(path)
-    _check_exists(path)
+    kind = kind_of(path)
+    given = None if time_s is None else tuple(float(t) for t in time_s)
+    if kind == "dicom":
+        from pipeline.io.dicom import read_dicom_series
+
+        return read_dicom_series(path, max_bytes=max_bytes, time_s=given)
+    if kind != "nifti":
+        return _series_of_one(read_volume(path, max_bytes=max_bytes), path, given)
     header, voxels = read_nifti(path, max_bytes=max_bytes)
     if voxels.ndim == 3:
         voxels = voxels[..., np.newaxis]
@@ -128,7 +154,9 @@ def read_series(
         raise ReadError(f"{path}: holds {_describe(voxels)}, not a series of 3-D images")
     if not allow_nonfinite:
         check_finite(path, voxels)
-    times = _given_times(path, voxels.shape[3], time_s) or _stored_times(header, voxels.shape[3])
+    count = voxels.shape[3]
+    times = _stored_times(header, count) if given is None else given
+    _check_times(path, times, count)
     return Series(voxels, grid_of(header), times)
 
 
@@ -142,7 +170,8 @@ def read_field(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Displacemen
         components run along RAS.
     """
     path = Path(path)
-    _check_exists(path)
+    if kind_of(path) != "nifti":
+        raise ReadError(f"{path}: a displacement field is read from .nii.gz; convert it")
     header, voxels = read_nifti(path, max_bytes=max_bytes)
     if header.intent != INTENT_VECTOR or voxels.ndim != 5 or voxels.shape[3:] != (1, 3):
         raise ReadError(
@@ -155,40 +184,52 @@ def read_field(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Displacemen
 
 
 def write_volume(path: Path, volume: Volume) -> None:
-    """Write a 3-D image or mask by its ending: .nii.gz or .nii.
+    """Write a 3-D image or mask by its ending: .nii.gz, .nii, .nrrd or .mha.
 
     Masks (bool) become uint8; float64 and float16 become float32; the rest stays.
     """
-    write_nifti(_known_ending(Path(path)), _stored(volume.data), volume.grid)
+    path = Path(path)
+    _check_on_grid(path, volume.data.shape, volume.grid.shape)
+    stored = Volume(_stored(path, volume.data), volume.grid)
+    if path.suffix.lower() == ".nrrd":
+        write_nrrd(path, stored)
+    elif path.suffix.lower() == ".mha":
+        write_metaimage(path, stored)
+    else:
+        write_nifti(_nifti_ending(path), stored.data, stored.grid)
 
 
 def write_series(path: Path, series: Series) -> None:
     """Write a 4-D NIfTI; the times go, exact, into a comment extension of the header."""
-    write_nifti(_known_ending(Path(path)), _stored(series.data), series.grid, time_s=series.time_s)
+    path = _nifti_ending(Path(path))
+    _check_on_grid(path, series.data.shape, (*series.grid.shape, len(series.time_s)))
+    write_nifti(path, _stored(path, series.data), series.grid, time_s=series.time_s)
 
 
 def write_field(
     path: Path, field: DisplacementField, *, precision: Literal["float32", "float64"] = "float32"
 ) -> None:
     """Write a field as a vector NIfTI (intent 1007, mm along LPS), as ITK itself does."""
+    path = _nifti_ending(Path(path))
+    _check_on_grid(path, field.data.shape, (*field.grid.shape, 3))
     vectors = field.data.astype(precision, copy=False)[:, :, :, np.newaxis, :]
-    write_nifti(_known_ending(Path(path)), vectors, field.grid)
+    write_nifti(path, vectors, field.grid)
 
 
 def _read_any(path: Path, max_bytes: int) -> tuple[npt.NDArray[Any], Geometry]:
-    _check_exists(path)
+    kind = kind_of(path)
+    if kind == "nrrd":
+        return read_nrrd(path, max_bytes=max_bytes)
+    if kind == "metaimage":
+        return read_metaimage(path, max_bytes=max_bytes)
+    if kind == "dicom":
+        from pipeline.io.dicom import read_dicom_volume
+
+        return read_dicom_volume(path, max_bytes=max_bytes)
     header, voxels = read_nifti(path, max_bytes=max_bytes)
     if len(header.shape) < 3:
-        LOGGER.info("%s: a 2-D image, read as one slice", path)
         voxels = voxels.reshape((*header.shape, 1, 1)[:3], order="F")
     return voxels, grid_of(header)
-
-
-def _check_exists(path: Path) -> None:
-    if not path.exists():
-        raise ReadError(f"{path}: no such file; check the path and that the disk is mounted")
-    if path.is_file() and path.stat().st_size == 0:
-        raise ReadError(f"{path}: the file is empty; copy or convert it again")
 
 
 def _check_whole(path: Path, data: npt.NDArray[Any]) -> None:
@@ -206,12 +247,18 @@ def _describe(voxels: npt.NDArray[Any]) -> str:
     return f"a {voxels.ndim}-D array of {' x '.join(str(n) for n in voxels.shape)}"
 
 
-def _given_times(path: Path, count: int, time_s: Sequence[float] | None) -> tuple[float, ...]:
-    if time_s is None:
-        return ()
-    if len(time_s) != count:
-        raise ReadError(f"{path}: {len(time_s)} times are given for {count} time points")
-    return tuple(float(t) for t in time_s)
+def _series_of_one(volume: Volume, path: Path, given: tuple[float, ...] | None) -> Series:
+    times = (0.0,) if given is None else given
+    _check_times(path, times, 1)
+    return Series(volume.data[..., np.newaxis], volume.grid, times)
+
+
+def _check_times(path: Path, times: tuple[float, ...], count: int) -> None:
+    if len(times) != count or not np.isfinite(times).all():
+        raise ReadError(
+            f"{path}: {len(times)} times for {count} images; give one finite number of seconds "
+            "after injection for each (`--time-s 0,90,180`)"
+        )
 
 
 def _stored_times(header: NiftiHeader, count: int) -> tuple[float, ...]:
@@ -219,7 +266,7 @@ def _stored_times(header: NiftiHeader, count: int) -> tuple[float, ...]:
         try:
             stored = json.loads(comment)["time_s"]
             times = tuple(float(t) for t in stored)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
         if len(times) == count and np.isfinite(times).all():
             return times
@@ -240,15 +287,24 @@ def _stepped_times(header: NiftiHeader, count: int) -> tuple[float, ...]:
     return tuple((header.time_offset + n * step) * unit for n in range(count))
 
 
-def _known_ending(path: Path) -> Path:
+def _nifti_ending(path: Path) -> Path:
     if not path.name.lower().endswith(_NIFTI_ENDINGS):
         raise WriteError(f"{path}: unknown image ending; write to a name that ends in .nii.gz")
     return path
 
 
-def _stored(data: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _check_on_grid(path: Path, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    if found != wanted:
+        raise GeometryError(
+            f"{path}: an array of {found} does not fill its grid and times {wanted}"
+        )
+
+
+def _stored(path: Path, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if data.dtype == np.bool_:
         return data.astype(np.uint8)
     if data.dtype in (np.float16, np.float64):
         return data.astype(np.float32)
+    if data.dtype.kind not in "iuf" or data.dtype.itemsize > 8:
+        raise WriteError(f"{path}: {data.dtype} voxels cannot be stored; turn them into float32")
     return data

@@ -27,6 +27,9 @@ LOGGER = logging.getLogger(__name__)
 #: The two stored poses agree when no corner moves by more than this part of a voxel edge.
 SAME_POSE_VOXELS = 0.1
 
+#: The two stored spacings may differ by this part: rounding, not another voxel size.
+SAME_SPACING_PART = 1e-3
+
 Affine = npt.NDArray[np.float64]
 
 
@@ -66,15 +69,19 @@ def grid_of(header: NiftiHeader) -> Geometry:
 
 
 def _grid_of_two(header: NiftiHeader) -> Geometry:
-    rigid = _grid(header, _qform(header))
     sform = _sform(header)
     if not _is_rectangular(sform):
         LOGGER.warning("%s: the sform is sheared or unusable: the qform is used", header.path)
-        return rigid
-    other = _grid(header, sform)
-    chosen, name = (other, "sform") if header.sform_code == 1 else (rigid, "qform")
-    distance = grid_difference_mm(rigid, other)
-    if distance > SAME_POSE_VOXELS * min(rigid.spacing_mm):
+        return _grid(header, _qform(header))
+    by_sform = _grid(header, sform)
+    try:
+        by_qform = _grid(header, _qform(header))
+    except GeometryError:
+        LOGGER.warning("%s: the qform is unusable: the sform is used", header.path)
+        return by_sform
+    chosen, name = (by_sform, "sform") if header.sform_code == 1 else (by_qform, "qform")
+    distance = grid_difference_mm(by_qform, by_sform)
+    if distance > SAME_POSE_VOXELS * min(by_qform.spacing_mm):
         LOGGER.warning(
             "%s: qform (code %d) and sform (code %d) put corners up to %.3g mm apart: the %s is "
             "used, as in ITK; check image and mask together if they come from different programs",
@@ -84,8 +91,10 @@ def _grid_of_two(header: NiftiHeader) -> Geometry:
 
 
 def _is_rectangular(affine: Affine) -> bool:
+    if not np.isfinite(affine).all():
+        return False
     steps = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or not (steps > 0).all():
+    if not (steps > 0).all():
         return False
     return largest_cosine(affine[:3, :3] / steps) <= ROUNDING_COSINE
 
@@ -111,13 +120,25 @@ def _spacing(header: NiftiHeader) -> npt.NDArray[np.float64]:
 
 
 def _sform(header: NiftiHeader) -> Affine:
-    """Return the stored affine; its steps are pixdim where the two agree but for rounding."""
+    """Return the stored affine; its steps, rounded in the file, are set to pixdim exactly."""
     affine = np.vstack([np.array(header.rows) * header.mm_per_unit, (0.0, 0.0, 0.0, 1.0)])
     spacing = _spacing(header)
-    steps = np.linalg.norm(affine[:3, :3], axis=0)
-    close = np.abs(steps - spacing) <= 1e-5 * spacing
-    affine[:3, :3] *= np.divide(spacing, steps, out=np.ones(3), where=close)
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = np.linalg.norm(affine[:3, :3], axis=0)
+    usable = np.isfinite(steps).all() and (steps > 0).all()
+    if usable and (np.abs(steps - spacing) > SAME_SPACING_PART * spacing).any():
+        raise GeometryError(
+            f"{header.path}: pixdim says {_listed(spacing)} mm, the sform {_listed(steps)} mm: "
+            "programs read this file with different voxel sizes; convert it again from its source, "
+            "or set both to the true spacing"
+        )
+    if usable:
+        affine[:3, :3] *= spacing / steps
     return affine
+
+
+def _listed(values: npt.NDArray[np.float64]) -> str:
+    return " x ".join(f"{v:.4g}" for v in values)
 
 
 def _qform(header: NiftiHeader) -> Affine:

@@ -190,6 +190,8 @@ def _shape(path: Path, dim: list[int]) -> tuple[int, ...]:
     shape = sizes[:count]
     while len(shape) > 3 and shape[-1] == 1:
         shape.pop()
+        if len(shape) == 3:
+            LOGGER.info("%s: a 4-D file with a single image, read as 3-D", path)
     return tuple(shape)
 
 

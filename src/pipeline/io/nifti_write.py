@@ -1,8 +1,7 @@
 """NIfTI-1 files out: same voxels, same bytes, whatever the day or the machine."""
 
+import itertools
 import json
-import zlib
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +10,20 @@ import numpy.typing as npt
 
 from pipeline.errors import GeometryError
 from pipeline.geometry import flip_ras_lps
-from pipeline.io.atomic import atomic_path
 from pipeline.io.nifti_header import (
     DTYPES,
     UNITS_MM_SECONDS,
     build_comment,
     build_header,
 )
+from pipeline.io.pieces import deflated, voxel_bytes, write_pieces
 from pipeline.types import Geometry
 
 #: Intent "vector": ITK writes displacement fields with it and never flips their components.
 INTENT_VECTOR = 1007
 
-#: zlib's own default.
-_GZIP_LEVEL = 6
-
 _SCANNER = 1
 _MAX_AXIS = 32767
-_SLAB_VOXELS = 1 << 20
 _DATATYPES = {np.dtype("<" + name): code for code, name in DTYPES.items()}
 
 
@@ -67,35 +62,9 @@ def write_nifti(
     extension = b"" if time_s is None else build_comment(_times(time_s))
     flag = b"\1\0\0\0" if extension else b"\0\0\0\0"
     header = _header(voxels, grid, 348 + len(flag) + len(extension), time_s)
-    pieces: Iterable[bytes] = _pieces(header + flag + extension, voxels)
-    if path.name.lower().endswith(".gz"):
-        pieces = gzipped(pieces)
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        for piece in pieces:
-            stream.write(piece)
-
-
-def gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield one gzip member without name or time stamp."""
-    engine = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
-    for piece in pieces:
-        yield engine.compress(piece)
-    yield engine.flush()
-
-
-def voxel_bytes(voxels: npt.NDArray[Any]) -> Iterator[bytes]:
-    """Yield the little-endian voxels, first axis fastest, in pieces of a few MB."""
-    little = voxels.dtype.newbyteorder("<")
-    step = max(1, _SLAB_VOXELS // (voxels.shape[0] * voxels.shape[1]))
-    for index in np.ndindex(voxels.shape[:2:-1]):
-        image = voxels[(..., *index[::-1])]
-        for start in range(0, image.shape[2], step):
-            yield image[:, :, start : start + step].astype(little, copy=False).tobytes(order="F")
-
-
-def _pieces(head: bytes, voxels: npt.NDArray[Any]) -> Iterator[bytes]:
-    yield head
-    yield from voxel_bytes(voxels)
+    pieces = itertools.chain([header + flag + extension], voxel_bytes(voxels))
+    compressed = path.name.lower().endswith(".gz")
+    write_pieces(path, deflated(pieces) if compressed else pieces)
 
 
 def _times(time_s: tuple[float, ...]) -> bytes:

@@ -61,8 +61,9 @@ def rescale(voxels: npt.NDArray[Any], slope: float, intercept: float) -> npt.NDA
         return voxels
     small = voxels.dtype.itemsize <= 2 or voxels.dtype == np.float32
     scaled = np.empty(voxels.shape, dtype=np.float32 if small else np.float64, order="F")
-    for part in _slabs(voxels):
-        scaled[part] = voxels[part].astype(np.float64) * slope + intercept
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity is counted by check_finite
+        for part in _slabs(voxels):
+            scaled[part] = voxels[part].astype(np.float64) * slope + intercept
     return scaled
 
 

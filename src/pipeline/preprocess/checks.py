@@ -24,7 +24,8 @@ def region_of(mask: Mask3D | None, shape: tuple[int, ...], what: str) -> Mask3D:
     if mask.shape != shape:
         raise GeometryError(
             f"{what}: the mask has {mask.shape} voxels, the image {shape}; "
-            "bring the mask onto the grid of the image with `medpipe preprocess --like`"
+            "bring the mask onto the grid of the image with `medpipe preprocess --like "
+            "IMAGE --as-mask MASK`"
         )
     region = np.asarray(mask, dtype=np.bool_)
     if not region.any():

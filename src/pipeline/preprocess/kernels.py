@@ -78,7 +78,7 @@ def interpolation_weights(
         Samples on each side of the point that a windowed sinc sees (before stretching).
     normalised : bool
         Make the weights of a windowed sinc sum to 1, so that a constant stays constant.
-        ITK does not (its constants come back off by up to 0.4 %, depending on the window).
+        ITK does not: its constants are off by up to 0.04 % (Blackman) to 0.4 % (Hamming) an axis.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def interpolation_weights(
     return AxisWeights(_clip(tap, size), weight)
 
 
-def windowed_sinc(offset: npt.NDArray[np.float64], window: Window, *, radius: int) -> Array1D:
+def windowed_sinc(offset: npt.NDArray[np.float64], window: str, *, radius: int) -> Array1D:
     """Return sinc(x) times a window that ends at `radius`, as ITK defines the five windows.
 
     Source: Meijering, Niessen, Pluim, Viergever 1999, Quantitative comparison of
@@ -140,17 +140,17 @@ def prefilter_weights(size: int, ratio: float) -> AxisWeights:
     return AxisWeights(index, np.broadcast_to(bell / bell.sum(), index.shape))
 
 
-def label_weights(position: Array1D, size: int, *, sigma: float = 1.0) -> AxisWeights:
+def label_weights(position: Array1D, size: int) -> AxisWeights:
     """Return the weight of each voxel for a label at a position: a Gaussian cut at one sigma.
 
-    With ``sigma = 1`` (in samples) these are the weights of SimpleITK's `sitkLabelGaussian`.
+    Sigma is one voxel and each weight the integral over its voxel: SimpleITK's
+    `sitkLabelGaussian`.
     """
-    span = math.ceil(2.0 * sigma) + 2
-    tap = np.floor(position + 0.5 - sigma)[:, None] + np.arange(span)
-    inside = (tap >= 0) & (tap < size) & (tap < np.ceil(position + 0.5 + sigma)[:, None])
+    tap = np.floor(position - 0.5)[:, None] + np.arange(4)
+    inside = (tap >= 0) & (tap < size) & (tap < np.ceil(position + 1.5)[:, None])
     erf = np.vectorize(math.erf, otypes=[np.float64])
-    low = (tap - 0.5 - position[:, None]) / (math.sqrt(2.0) * sigma)
-    weight = erf(low + 1.0 / (math.sqrt(2.0) * sigma)) - erf(low)
+    low = (tap - 0.5 - position[:, None]) / math.sqrt(2.0)
+    weight = erf(low + math.sqrt(0.5)) - erf(low)
     return AxisWeights(_clip(tap, size), np.where(inside, weight, 0.0))
 
 
@@ -185,7 +185,7 @@ def _bspline(offset: npt.NDArray[np.float64], order: int) -> npt.NDArray[np.floa
 
 
 def _clip(tap: npt.NDArray[Any], size: int) -> npt.NDArray[np.intp]:
-    return np.clip(tap, 0, size - 1).astype(np.intp)
+    return np.asarray(np.clip(tap, 0, size - 1), dtype=np.intp)
 
 
 def _mirror(tap: npt.NDArray[Any], size: int) -> npt.NDArray[np.intp]:
@@ -193,4 +193,4 @@ def _mirror(tap: npt.NDArray[Any], size: int) -> npt.NDArray[np.intp]:
         return np.zeros(tap.shape, dtype=np.intp)
     period = 2 * (size - 1)
     folded = np.mod(tap, period)
-    return np.minimum(folded, period - folded).astype(np.intp)
+    return np.asarray(np.minimum(folded, period - folded), dtype=np.intp)

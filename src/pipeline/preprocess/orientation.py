@@ -49,7 +49,7 @@ def move_data(data: Array4D, move: AxisMove) -> Array4D:
     """Return the array (I, J, K, ...) with its first three axes moved, contiguous."""
     rest = tuple(range(3, data.ndim))
     moved = data.transpose(*move.order, *rest)
-    backwards = [axis for axis in range(3) if move.flip[axis]]
+    backwards = tuple(axis for axis in range(3) if move.flip[axis])
     return np.ascontiguousarray(np.flip(moved, backwards))
 
 

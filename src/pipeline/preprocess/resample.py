@@ -17,7 +17,6 @@ from pipeline.preprocess.kernels import (
     INTERPOLATIONS,
     SINC_RADIUS,
     WINDOWS,
-    AxisWeights,
     Interpolation,
     apply_weights,
     interpolation_weights,
@@ -130,9 +129,10 @@ def resample_mask(mask: Volume, grid: Geometry, *, method: MaskMethod = "nearest
     grid : Geometry
         Where to interpolate.
     method : {"nearest", "label-gaussian"}
-        "nearest" takes the label of the voxel the point lies in. "label-gaussian" takes the
-        label with the largest Gaussian weight around the point (sigma of one voxel, or of
-        one new voxel along axes that get coarser): smoother outlines, same volume.
+        "nearest" takes the label of the voxel the point lies in and keeps volumes best.
+        "label-gaussian" takes the label with the largest Gaussian weight around the point
+        (sigma of one voxel, as SimpleITK's): smoother outlines, but small round shapes
+        shrink (a sphere of 7 voxels radius by 1 to 2 %, of 3 voxels by 8 %).
 
     Returns
     -------
@@ -157,11 +157,7 @@ def _resample_aligned(
     radius: int,
 ) -> Array3D:  # fmt: skip
     if kind == "nearest":
-        taps = [
-            interpolation_weights(kind, at, n).index[:, 0]
-            for at, n in zip(aligned.position, data.shape, strict=True)
-        ]
-        return data[np.ix_(*taps)].transpose(np.argsort(aligned.order))
+        return _nearest(data, aligned).transpose(np.argsort(aligned.order))
     widen = [r if anti_alias and r > _FINER else 1.0 for r in aligned.ratio]
     out = data.astype(np.float64)
     if kind not in WINDOWS:
@@ -225,25 +221,28 @@ def _reduce(extreme: np.ufunc, data: Array3D, taps: npt.NDArray[np.intp], axis: 
 
 
 def _vote(data: Array3D, aligned: AlignedMap) -> Array3D:
-    """Return the label with the largest Gaussian weight; the lower label wins a tie."""
-    weights: list[AxisWeights] = [
-        label_weights(at, n, sigma=max(1.0, ratio))
-        for at, n, ratio in zip(aligned.position, data.shape, aligned.ratio, strict=True)
-    ]
-    best: Array3D | None = None
-    winner: Array3D | None = None
+    """Return the label with the largest Gaussian weight; the nearest voxel's wins a tie."""
+    nearest = _nearest(data, aligned)
+    weights = [label_weights(at, n) for at, n in zip(aligned.position, data.shape, strict=True)]
+    winner = nearest.copy()
+    best = np.full(nearest.shape, -1.0)
     for label in np.unique(data):
         score = (data == label).astype(np.float64)
         for axis in _shrinking_first(aligned):
             score = apply_weights(score, weights[axis], axis)
-        if best is None or winner is None:
-            best, winner = score, np.full(score.shape, label, dtype=data.dtype)
-        else:
-            ahead = score > best * (1.0 + 1e-9)
-            best[ahead], winner[ahead] = score[ahead], label
-    if winner is None:
-        raise SettingsError("a mask without voxels cannot be resampled")
+        # Sums that differ by rounding are ties; without this a tie would favour one label.
+        score = score + 1e-9 * (nearest == label)
+        ahead = score > best
+        best[ahead], winner[ahead] = score[ahead], label
     return winner.transpose(np.argsort(aligned.order))
+
+
+def _nearest(data: Array3D, aligned: AlignedMap) -> Array3D:
+    taps = [
+        interpolation_weights("nearest", at, n).index[:, 0]
+        for at, n in zip(aligned.position, data.shape, strict=True)
+    ]
+    return data[np.ix_(*taps)]
 
 
 def _blank_outside(

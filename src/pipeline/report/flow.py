@@ -177,12 +177,17 @@ def flow_in_words(flow: Flow) -> str:
 
 
 def _first_reasons(frame: pd.DataFrame) -> dict[str, str]:
-    """Return subject -> class of its first reason; the reason itself where no class is given."""
+    """Return subject -> class of its first reason.
+
+    Without a class, the reason up to its first colon stands for it, with the stage.
+    """
     found: dict[str, str] = {}
     for record in frame.to_dict("records"):
         reason = record.get("reason_class")
         if not isinstance(reason, str) or not reason.strip():
-            reason = str(record["reason"])
+            stage = record.get("stage")
+            reason = str(record["reason"]).split(":")[0]
+            reason += f" ({stage})" if isinstance(stage, str) and stage else ""
         found.setdefault(str(record["subject"]), reason.strip().replace("_", " "))
     return found
 

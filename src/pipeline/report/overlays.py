@@ -4,7 +4,6 @@ A displayed slice has the patient's right on the left, anterior or superior on t
 the order and sign of the array axes: pixels are fetched by voxel index, nothing is flipped.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from pipeline.geometry import index_to_world, world_to_index
+from pipeline.preprocess.orientation import canonical_move
 from pipeline.types import Array3D, DisplacementField, Geometry, Mask3D, Volume
 
 Plane = Literal["axial", "coronal", "sagittal"]
@@ -78,29 +78,26 @@ class Cut:
         i, j, k = np.moveaxis(self.index, -1, 0)
         return np.asarray(data[i, j, k], dtype=np.float64)
 
-    def of_other(self, volume: Volume) -> Pixels:
-        """Return the pixels (R, C) of a volume on another grid, linear; NaN outside it."""
-        points = index_to_world(self.grid, self.index)
+    def of_other(self, volume: Volume, *, shift_mm: npt.ArrayLike = 0.0) -> Pixels:
+        """Return the pixels (R, C) of a volume on another grid, linear; NaN outside it.
+
+        With `shift_mm` (3,), an LPS vector, the plane is moved by it first.
+        """
+        points = index_to_world(self.grid, self.index) + np.asarray(shift_mm)
         where = np.moveaxis(world_to_index(volume.grid, points), -1, 0)
         data = np.asarray(volume.data, dtype=np.float32)
         pixels = ndimage.map_coordinates(data, where, order=1, cval=np.nan, output=np.float64)
         return np.asarray(pixels)
 
 
-def nearest_axes(
-    direction: npt.NDArray[np.float64],
-) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """Return which array axis runs along world L, P, S, and with which sign.
-
-    Each array axis serves once, so an oblique grid is shown along its own axes.
-    """
-    cosines = np.asarray(direction)
-    best = max(
-        itertools.permutations(range(3)),
-        key=lambda axes: sum(abs(cosines[world, axis]) for world, axis in enumerate(axes)),
-    )
-    signs = tuple(1 if cosines[world, axis] >= 0 else -1 for world, axis in enumerate(best))
-    return (best[0], best[1], best[2]), (signs[0], signs[1], signs[2])
+#: Stands in for a slice of an image that does not exist.
+EMPTY_CUT = Cut(
+    Geometry((1, 1, 1), (40.0, 40.0, 40.0), (0.0, 0.0, 0.0), np.eye(3)),
+    np.zeros((1, 1, 3), dtype=np.int64),
+    (40.0, 40.0),
+    (20.0, 20.0),
+    Edges("", "", "", ""),
+)
 
 
 def cut_plane(grid: Geometry, plane: Plane, at_mm: npt.ArrayLike) -> Cut:
@@ -115,21 +112,23 @@ def cut_plane(grid: Geometry, plane: Plane, at_mm: npt.ArrayLike) -> Cut:
     at_mm : (3,) floats
         LPS point; outside the grid the nearest slice is taken.
     """
-    axes, signs = nearest_axes(grid.direction)
+    move = canonical_move(grid)
     (column_world, column_sign), (row_world, row_sign) = _LAYOUT[plane]
-    column, row = axes[column_world], axes[row_world]
+    column, row = move.order[column_world], move.order[row_world]
+    along_column = -column_sign if move.flip[column_world] else column_sign
+    along_row = -row_sign if move.flip[row_world] else row_sign
     limit = np.array(grid.shape) - 1
     voxel = np.clip(np.rint(world_to_index(grid, at_mm)).astype(np.int64), 0, limit)
-    columns = _run(grid.shape[column], signs[column_world] * column_sign)
-    rows = _run(grid.shape[row], signs[row_world] * row_sign)
+    columns = _run(grid.shape[column], along_column)
+    rows = _run(grid.shape[row], along_row)
     index = np.broadcast_to(voxel, (rows.size, columns.size, 3)).copy()
     index[..., column] = columns[None, :]
     index[..., row] = rows[:, None]
     width, height = grid.spacing_mm[column], grid.spacing_mm[row]
     x = float(np.flatnonzero(columns == voxel[column])[0] + 0.5) * width
     y = float(np.flatnonzero(rows == voxel[row])[0] + 0.5) * height
-    rightwards = grid.direction[:, column] * (signs[column_world] * column_sign)
-    downwards = grid.direction[:, row] * (signs[row_world] * row_sign)
+    rightwards = grid.direction[:, column] * along_column
+    downwards = grid.direction[:, row] * along_row
     edges = Edges(_letters(-rightwards), _letters(rightwards),
                   _letters(-downwards), _letters(downwards))  # fmt: skip
     return Cut(grid, index, (width, height), (x, y), edges)
@@ -150,12 +149,10 @@ def centre_mm(mask: Mask3D, grid: Geometry) -> npt.NDArray[np.float64]:
 
 def extent_mm(mask: Mask3D, grid: Geometry) -> float:
     """Return the longest side of the mask's bounding box in mm; 0 for an empty mask."""
-    sides = [
-        np.ptp(np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))) + 1
-        for axis in range(3)
-        if mask.any()
-    ]
-    return float(max((n * s for n, s in zip(sides, grid.spacing_mm, strict=False)), default=0.0))
+    voxels = np.argwhere(mask)
+    if voxels.size == 0:
+        return 0.0
+    return float(((np.ptp(voxels, axis=0) + 1) * np.asarray(grid.spacing_mm)).max())
 
 
 def outline(mask: npt.NDArray[np.bool_]) -> Lines:
@@ -172,7 +169,7 @@ def outline(mask: npt.NDArray[np.bool_]) -> Lines:
 
 
 def window(
-    pixels: Sequence[Pixels], percent: tuple[float, float] = (0.5, 99.7)
+    pixels: Sequence[Pixels], percent: tuple[float, float] = (5.0, 99.7)
 ) -> tuple[float, float]:
     """Return the grey window (black, white) that suits all given pictures together."""
     finite = np.concatenate([p[np.isfinite(p)] for p in pixels] or [np.zeros(1)])
@@ -206,30 +203,51 @@ def blend(under: Rgb, colours: Pixels, opacity: Pixels) -> Rgb:
     return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
 
 
-def grid_lines(field: DisplacementField, cut: Cut, *, step_mm: float) -> list[Lines]:
-    """Return the lines (n, 2) of a regular grid after the displacement, in picture mm.
+def outline_mm(cut: Cut, mask: npt.NDArray[np.bool_]) -> Lines:
+    """Return the border of a pixel mask (R, C) as segments (n, 2, 2) in picture mm."""
+    return np.asarray(outline(mask) * np.asarray(cut.pixel_mm))
 
-    Every `step_mm` a row and a column of pixel centres is carried along by the part of the
-    displacement that lies in the picture.
-    """
-    i, j, k = np.moveaxis(cut.index, -1, 0)
-    moved = field.data[i, j, k].astype(np.float64)
-    rightwards, downwards = _unit_steps(cut)
+
+def carried_mm(points_mm: Lines, moved_mm: Pixels, cut: Cut) -> Lines:
+    """Return points of the picture (..., 2) after an in-plane displacement (R, C, 2), linear."""
+    where = np.moveaxis(points_mm / np.asarray(cut.pixel_mm) - 0.5, -1, 0)[::-1]
+    steps = [
+        ndimage.map_coordinates(moved_mm[..., axis], where, order=1, mode="nearest")
+        for axis in (0, 1)
+    ]
+    return np.asarray(points_mm + np.stack(steps, axis=-1))
+
+
+def grid_lines_mm(cut: Cut, *, step_mm: float) -> list[Lines]:
+    """Return the lines (n, 2) of a regular grid in picture mm, with a point at every pixel."""
     rows, columns = cut.index.shape[:2]
     width, height = cut.pixel_mm
-    x = (np.arange(columns)[None, :] + 0.5) * width + moved @ rightwards
-    y = (np.arange(rows)[:, None] + 0.5) * height + moved @ downwards
+    x, y = np.meshgrid((np.arange(columns) + 0.5) * width, (np.arange(rows) + 0.5) * height)
     points = np.stack([x, y], axis=-1)
     down, across = max(1, round(step_mm / height)), max(1, round(step_mm / width))
     return [*points[::down], *points.transpose(1, 0, 2)[::across]]
 
 
-def _unit_steps(cut: Cut) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the LPS unit vectors of one pixel to the right and one down."""
+def in_plane_mm(cut: Cut, field: DisplacementField) -> Pixels:
+    """Return the displacement (R, C, 2) to the right and down in the picture, in mm."""
+    right, down, _ = _unit_steps(cut)
+    i, j, k = np.moveaxis(cut.index, -1, 0)
+    moved = field.data[i, j, k].astype(np.float64)
+    return np.stack([moved @ right, moved @ down], axis=-1)
+
+
+def through_plane_mm(cut: Cut, vector_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the part (3,) of an LPS vector that stands upright on the picture."""
+    _, _, normal = _unit_steps(cut)
+    return np.asarray(normal * (np.asarray(vector_mm) @ normal))
+
+
+def _unit_steps(cut: Cut) -> tuple[npt.NDArray[np.float64], ...]:
+    """Return the LPS unit vectors of one pixel to the right, one down, and of the normal."""
     corner = cut.index[0, 0]
     steps = (cut.index[0, -1] - corner, cut.index[-1, 0] - corner)
     right, down = (cut.grid.direction @ np.sign(step).astype(np.float64) for step in steps)
-    return right, down
+    return right, down, np.cross(right, down)
 
 
 def _run(length: int, sign: int) -> npt.NDArray[np.int64]:

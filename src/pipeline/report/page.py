@@ -81,8 +81,10 @@ class Table:
         Header of each column.
     rows : sequence of rows
         Cells; each row as long as `columns`.
-    text_columns : int
-        The first columns, aligned left; all others are numbers, aligned right.
+    align : str
+        A letter per column, l(eft) or r(ight). Default: numbers right of the first column.
+    narrow : bool
+        As wide as its text, not as the page.
     groups : sequence of (str, int)
         Header above the header: title and how many columns it spans. Empty for none.
     sub_rows : frozenset of int
@@ -91,16 +93,24 @@ class Table:
         Rows to stress.
     note : str
         Small print below.
+    collapsed : bool
+        Show the caption only, until it is opened.
     """
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
-    text_columns: int = 1
+    align: str = ""
+    narrow: bool = False
     groups: Sequence[tuple[str, int]] = ()
     sub_rows: frozenset[int] = frozenset()
     strong_rows: frozenset[int] = frozenset()
     note: str = ""
+    collapsed: bool = False
+
+    def is_number(self, column: int) -> bool:
+        """Tell whether a column is aligned right."""
+        return self.align[column] == "r" if self.align else column > 0
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):

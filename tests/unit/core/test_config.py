@@ -33,7 +33,6 @@ def test_flags_carry_every_setting():
         "--no-n4", "--n4-shrink=4", "--n4-levels=4", "--n4-iterations=50",
         "--spacing-mm=2.0", "--interpolation=bspline3", "--normalise=none",
     ]  # fmt: skip
-    assert "--spacing-mm" not in PreprocessSettings(spacing_mm=None).as_flags()
 
 
 def test_a_reason_with_quotes_reaches_the_shell_whole():

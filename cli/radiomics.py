@@ -1,0 +1,153 @@
+"""`medpipe radiomics`: the 102 features of one region of one image."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from cli.common import Quiet, Threads, beside, set_up
+from pipeline.errors import EmptyRegionError
+
+if TYPE_CHECKING:
+    from pipeline.radiomics.extract import FeatureRow
+
+
+def _print_dictionary(asked: bool) -> None:
+    if not asked:
+        return
+    from pipeline.radiomics.dictionary import FEATURES, describe
+
+    rows = [describe(feature) for feature in FEATURES]
+    typer.echo("\n".join("\t".join(cells) for cells in [rows[0], *(r.values() for r in rows)]))
+    raise typer.Exit
+
+
+def radiomics(
+    image: Annotated[Path, typer.Argument(help="Image: NIfTI, NRRD, MetaImage, DICOM folder.")],
+    mask: Annotated[Path, typer.Argument(help="Region, on the grid of the image.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Table. Default: IMAGE_radiomics.tsv beside the image.")
+    ] = None,
+    kind: Annotated[
+        Literal["subtraction", "jacobian", "mr", "ct"],
+        typer.Option(help="Preset: bin width 25, or 0.1 within 0.05 to 5 for a Jacobian."),
+    ] = "mr",
+    bin_width: Annotated[
+        float | None, typer.Option(help="Width of a grey level, instead of the preset's.")
+    ] = None,
+    bin_count: Annotated[
+        int | None, typer.Option(help="Number of grey levels, instead of a width.")
+    ] = None,
+    intensity_shift: Annotated[
+        float, typer.Option(help="Added before squaring, as PyRadiomics' voxelArrayShift.")
+    ] = 0.0,
+    label: Annotated[int | None, typer.Option(help="Label of the mask. Default: not 0.")] = None,
+    min_voxels: Annotated[int, typer.Option(min=1, help="Fewer voxels are too small.")] = 8,
+    min_dimensions: Annotated[
+        int, typer.Option(min=1, max=3, help="2 allows a region within one slice.")
+    ] = 3,
+    canonical: Annotated[
+        bool,
+        typer.Option(
+            "--canonical",
+            help="Bring voxels to LPS order first: same numbers however the file is stored.",
+        ),
+    ] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="An empty mask gives a row, not an error.")
+    ] = False,
+    subject: Annotated[str, typer.Option(help="Written into the row.")] = "",
+    session: Annotated[str, typer.Option(help="Written into the row.")] = "",
+    contrast: Annotated[str, typer.Option(help="Written into the row.")] = "",
+    dictionary: Annotated[
+        bool,
+        typer.Option(
+            "--dictionary",
+            callback=_print_dictionary,
+            is_eager=True,
+            help="Print what each column means, and exit.",
+        ),
+    ] = False,
+    threads: Threads = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Measure shape, first-order and texture features (PyRadiomics 3.0.1) of one region.
+
+    One row: what was measured, with which settings, a status with its reason, 102 features.
+
+    Example: medpipe radiomics subtraction.nii.gz tumour.nii.gz --kind subtraction
+    """
+    set_up(threads, quiet)
+    import logging
+
+    import pandas as pd
+
+    from pipeline.io import read_mask, read_volume, write_table
+    from pipeline.preprocess.orientation import to_canonical
+    from pipeline.provenance import sha256, write_sidecars
+    from pipeline.radiomics.extract import extract
+
+    picture, region = read_volume(image), read_mask(mask, label=label)
+    if not allow_empty and not region.data.any():
+        raise EmptyRegionError(
+            f"{mask}: no voxel is marked; delineate the region, or ask with --allow-empty for a "
+            "row that says so"
+        )
+    if canonical:
+        picture, region = to_canonical(picture), to_canonical(region)
+    row = extract(
+        picture,
+        region,
+        kind=kind,
+        bin_width=bin_width,
+        bin_count=bin_count,
+        intensity_shift=intensity_shift,
+        min_voxels=min_voxels,
+        min_dimensions=min_dimensions,
+        names=(str(image), str(mask)),
+    )
+    log = logging.getLogger(__name__)
+    if row.status != "ok":
+        log.warning("%s: %s: %s", image, row.status, row.reason)
+    for message in row.warnings:
+        log.info("PyRadiomics: %s", message)
+    target = out or beside(image, "_radiomics.tsv")
+    ids = {"subject": subject, "session": session, "contrast": contrast, "kind": kind}
+    files = {
+        "image": image.name,
+        "mask": mask.name,
+        "label": "" if label is None else str(label),
+        "mask_sha256": sha256(mask),
+    }
+    record = ids | files | _measured(row) | dict(row.values)
+    write_table(target, pd.DataFrame([record]))
+    write_sidecars(
+        [target],
+        block="radiomics",
+        inputs=[image, mask],
+        settings={
+            **ids,
+            "label": label,
+            "bin_width": row.bin_width,
+            "bin_count": row.bin_count,
+            "intensity_shift": intensity_shift,
+            "min_voxels": min_voxels,
+            "min_dimensions": min_dimensions,
+            "canonical": canonical,
+        },
+        measured={**_measured(row), "warnings": row.warnings},
+    )
+    typer.echo(f"{row.status}, {row.voxels} voxels: {target}")
+
+
+def _measured(row: "FeatureRow") -> dict[str, Any]:
+    return {
+        "voxels": row.voxels,
+        "volume_mm3": row.volume_mm3,
+        "bin_width": row.bin_width,
+        "bin_count": row.bin_count,
+        "grey_levels": row.grey_levels,
+        "clipped_fraction": row.clipped_fraction,
+        "status": row.status,
+        "reason": row.reason,
+    }

@@ -1,0 +1,1 @@
+"""Only what a study's yaml cannot say."""
