@@ -22,6 +22,7 @@ include: "workflow/rules/model.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/studies/nact.smk"
 include: "workflow/rules/studies/glioma.smk"
+include: "workflow/rules/studies/breast.smk"
 
 
 rule all:

@@ -30,11 +30,13 @@ def cohort(
         list[str], typer.Option("--set", help="NAME=SESSION/TABLE, in the order of columns.")
     ] = _SETS,
     delta: Annotated[
-        list[str], typer.Option(help="NAME=FIRST-SECOND: (first - second) / first.")
-    ] = _DELTAS,
+        list[str] | None,
+        typer.Option(help="NAME=FIRST-SECOND: (first - second) / first. Default: of nact's sets."),
+    ] = None,
     may_vanish: Annotated[
-        list[str], typer.Option(help="Sets whose region may be empty: the subject stays.")
-    ] = _MAY_VANISH,
+        list[str] | None,
+        typer.Option(help="Sets whose region may be empty: the subject stays. Default: of nact."),
+    ] = None,
     threads: Threads = 1,
     quiet: Quiet = False,
 ) -> None:
@@ -55,6 +57,10 @@ def cohort(
     from pipeline.layout import cohort_file, feature_table
     from pipeline.provenance import write_sidecars
 
+    # The defaults belong together: with sets of one's own, there is no change unless asked for.
+    nact = feature_set == _SETS
+    delta = delta if delta is not None else _DELTAS if nact else []
+    may_vanish = may_vanish if may_vanish is not None else _MAY_VANISH if nact else []
     sets = [parse_feature_set(text) for text in feature_set]
     deltas = [parse_delta_set(text) for text in delta]
     listed = included or cohort_file(root, "included.tsv")

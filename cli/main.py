@@ -29,6 +29,7 @@ VERBS = {
     "model": "cli.model",
     "report": "cli.report",
     "change": "cli.change",
+    "agreement": "cli.agreement",
     "sheets": "cli.sheets",
     "show": "cli.show",
     "bench": "cli.bench",

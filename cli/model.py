@@ -41,7 +41,7 @@ def fit(
     ),
     max_features: Annotated[int, typer.Option(min=1, help="Most image features.")] = 30,
     out: Annotated[
-        Path | None, typer.Option(help="Folder. Default: model_<feature set> beside the table.")
+        Path | None, typer.Option(help="Folder. Default: model_SET beside the table.")
     ] = None,
     seed: Seed = 1,
     quiet: Quiet = False,
@@ -155,7 +155,7 @@ def predict(
         Path | None, typer.Option(help="Sheet with the subtype, for a model that uses it.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Table. Default: <features>_scores.tsv beside the table.")
+        Path | None, typer.Option(help="Table. Default: FEATURES_scores.tsv beside it.")
     ] = None,
     quiet: Quiet = False,
 ) -> None:

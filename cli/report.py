@@ -172,14 +172,13 @@ def _read_card(name: str, path: Path | None) -> "Card":
 
 
 def _read_models(folder: Path) -> dict[str, "ModelResults"]:
-    from pipeline.io import read_json, read_table
+    from pipeline.io import read_table
     from pipeline.report.results import ModelResults
 
     return {
         path.parent.name: ModelResults(
             predictions=read_table(path),
             selection=_optional(read_table, path.with_name("selection.tsv")),
-            record=_optional(read_json, path.with_name("model.json")) or {},
         )
         for path in sorted((folder / "model").glob("*/predictions.tsv"))
     }

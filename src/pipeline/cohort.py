@@ -127,7 +127,8 @@ def feature_dictionary(sets: Sequence[FeatureSet], deltas: Sequence[DeltaSet]) -
     changes = {d.name: f"({d.first} - {d.second}) / {d.first} of: " for d in deltas}
     for name in [item.name for item in sets] + list(changes):
         for feature in FEATURES:
-            row = describe(feature) | {"column": f"{name}.{feature.column}", "set": name}
+            names = {"column": f"{name}.{feature.column}", "set": name}
+            row = names | describe(feature) | names
             if name in changes:
                 row |= {"unit": "1", "definition": changes[name] + feature.definition}
             rows.append(row)

@@ -62,6 +62,16 @@ class SegmentSettings(Settings):
     minimum_mm3: Positive = Field(100.0, description="Smaller regions count as no lesion.")
 
 
+class DceSettings(Settings):
+    """Subtraction image and enhancement maps."""
+
+    phase: Literal["max-mean", "third", "nearest-time"] = "max-mean"
+    phase_time_s: Positive = Field(180.0, description="For nearest-time and for an empty mask.")
+    floor_fraction: float = Field(
+        0.2, ge=0, lt=1, description="Ratios are 0 at or below this part of S0's 95th percentile."
+    )
+
+
 class RegisterSettings(Settings):
     """Follow-up (moving) onto baseline (fixed)."""
 
@@ -110,6 +120,7 @@ class Study(Settings):
     )
     preprocess: PreprocessSettings = PreprocessSettings()
     segment: SegmentSettings = SegmentSettings()
+    dce: DceSettings = DceSettings()
     register_: RegisterSettings = Field(RegisterSettings(), alias="register")
     radiomics: RadiomicsSettings = RadiomicsSettings()
     model: ModelSettings | None = None

@@ -12,11 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from pipeline.io.atomic import write_text
 from pipeline.versions import BLOCK_VERSIONS
-
-#: When this process began to work, for the seconds told in the sidecar.
-_STARTED = time.perf_counter()
 
 #: Packages whose version can move a number.
 _PACKAGES = (
@@ -59,7 +58,7 @@ def write_sidecars(
         "seed": seed,
         "measured": dict(measured or {}),
         "versions": package_versions(),
-        "seconds": round(time.perf_counter() - _STARTED, 3),
+        "seconds": round(time.time() - psutil.Process().create_time(), 3),
         "cpu_seconds": round(time.process_time(), 3),
         "peak_memory_mib": round(_peak_memory_mib(), 1),
         "written_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

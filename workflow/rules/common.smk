@@ -90,6 +90,11 @@ def time_flag(wildcards):
     return "" if None in times else "--time-s=" + ",".join(f"{t:g}" for t in times)
 
 
+def breast_rows(wildcards):
+    """The series of one session of the study `breast`."""
+    return cohort("breast").rows(wildcards.subject, wildcards.session, "dce")
+
+
 def external_mask(wildcards):
     """The mask that the sheet gives for this session, if any."""
     return [str(row.mask) for row in rows(wildcards) if row.mask][:1]

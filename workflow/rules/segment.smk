@@ -48,7 +48,8 @@ rule dce:
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         out=lambda wildcards, output: os.path.dirname(output.subtraction),
+        options=options("dce"),
         version=BLOCK_VERSIONS["dce"],
     shell:
-        "medpipe dce {input.series:q} --mask {input.mask:q} --out {params.out:q}"
-        " > {log:q} 2>&1"
+        "medpipe dce {input.series:q} --mask {input.mask:q} {params.options}"
+        " --out {params.out:q} > {log:q} 2>&1"

@@ -2,7 +2,7 @@
 
 import logging
 import math
-import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,15 @@ import numpy.typing as npt
 from pydicom.pixels.utils import pixel_array
 
 from pipeline.errors import ReadError
-from pipeline.io.dicom_headers import Slice, image_slices, read_dataset
+from pipeline.io.dicom_headers import Slice, image_slices, parsing, read_dataset
 from pipeline.io.dicom_stack import Phases, sort_phases
 from pipeline.io.limits import check_declared
 from pipeline.types import Geometry, Series
 
 LOGGER = logging.getLogger(__name__)
+
+#: Nothing expands further: a blank slice of 512 KB needs a file of about 1 KB.
+_COMPRESSION_RATIO = 5000
 
 
 def read_dicom_volume(path: Path, *, max_bytes: int) -> tuple[npt.NDArray[Any], Geometry]:
@@ -64,8 +67,7 @@ def read_dicom_series(
 
 def pixels_of(path: Path, dataset: Any, frame: int | None) -> npt.NDArray[Any]:
     """Return the pixels (rows, columns) of one frame, decoded and complete."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with parsing(path, "the pixels are truncated or damaged"):
         try:
             found = pixel_array(dataset, index=frame)
         except (NotImplementedError, RuntimeError) as error:
@@ -74,12 +76,19 @@ def pixels_of(path: Path, dataset: Any, frame: int | None) -> npt.NDArray[Any]:
                 f"{path}: its compression ({name}) cannot be decoded here; decompress the series "
                 "first (`gdcmconv --raw` or `dcmdjpeg`)"
             ) from error
-        except Exception as error:  # decoders raise whatever damaged data provokes
-            raise ReadError(
-                f"{path}: the pixels are truncated or damaged ({type(error).__name__}); copy or "
-                "export the file again"
-            ) from error
     return np.asarray(found)
+
+
+def check_pixels(path: Path, slices: list[Slice], max_bytes: int) -> None:
+    """Check the pixels that each file declares against the cap and against its size."""
+    declared: Counter[Path] = Counter()
+    for one in slices:
+        declared[one.path] += max(1, math.prod(one.shape) * one.allocated // 8)
+    check_declared(path, sum(declared.values()), max_bytes, max_bytes)
+    for one in {s.path: s for s in slices}.values():
+        ratio = _COMPRESSION_RATIO if one.compressed else 1
+        capacity = one.path.stat().st_size * ratio
+        check_declared(one.path, declared[one.path], capacity, max_bytes)
 
 
 def _voxels(path: Path, phases: Phases, max_bytes: int) -> npt.NDArray[Any]:
@@ -89,6 +98,7 @@ def _voxels(path: Path, phases: Phases, max_bytes: int) -> npt.NDArray[Any]:
     shape = (*phases.grid.shape, len(phases.stacks))
     declared = math.prod(shape) * dtype.itemsize
     check_declared(path, declared, max_bytes, max_bytes)
+    check_pixels(path, slices, max_bytes)
     voxels = np.empty(shape, dtype=dtype, order="F")
     planes = voxels.reshape((*phases.grid.shape[:2], -1), order="F")
     cache: tuple[Path, Any] = (Path(), None)

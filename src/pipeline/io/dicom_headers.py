@@ -4,6 +4,7 @@ Only the attributes below are taken from a file. Parser messages and warnings ma
 values, so none of them is passed on.
 """
 
+import contextlib
 import datetime
 import logging
 import warnings
@@ -17,22 +18,24 @@ import numpy.typing as npt
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from pipeline.errors import ReadError
+from pipeline.errors import MedpipeError, ReadError
+from pipeline.io.grids import unit_axes
+from pipeline.io.sources import opened
 
 LOGGER = logging.getLogger(__name__)
 
 SEGMENTATION_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
 _DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 _NO_IMAGE = {
     "RTSTRUCT": "contours (RTSTRUCT)", "RTPLAN": "a treatment plan (RTPLAN)",
     "RTDOSE": "a dose grid (RTDOSE)", "SR": "a structured report", "PR": "a presentation state",
     "KO": "a list of key images", "REG": "a registration",
-    "SEG": "a segmentation (DICOM SEG, read as a mask)",
+    "SEG": "a segmentation (DICOM SEG, read as a mask)", "DOC": "a document",
+    "ECG": "a waveform", "RWV": "a value map", "FID": "a list of landmarks", "PLAN": "a plan",
 }  # fmt: skip
 
-#: Time attributes, best first, with the factor to seconds (None: a clock time).
-_CLOCKS = ("AcquisitionDateTime", "AcquisitionTime")
 _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality",
     "InstanceNumber", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated",
@@ -75,14 +78,16 @@ class Slice:
         Value = slope * stored + intercept.
     dtype : numpy dtype
         Stored type.
-    bits : int
-        Stored bits per pixel.
+    bits, allocated : int
+        Bits per pixel that carry the value, and that the file spends.
     keys : dict
         What may tell phases apart: temporal position, acquisition number, times in s.
     kind : tuple
         What must not differ between phases: image type and echo time.
     segment : int
         Segment number of a DICOM SEG frame, else 0.
+    compressed : bool
+        The pixels are encapsulated, so their size says little about the file's.
     """
 
     path: Path
@@ -100,9 +105,35 @@ class Slice:
     intercept: float
     dtype: "np.dtype[Any]"
     bits: int
+    allocated: int
     keys: dict[str, float]
     kind: tuple[str, ...]
     segment: int
+    compressed: bool
+
+
+@contextlib.contextmanager
+def parsing(path: Path, problem: str = "damaged DICOM header") -> Iterator[None]:
+    """Guard every touch of a parsed file: values are decoded on access, and may be anything.
+
+    The parser's errors become a ReadError without their text; its warnings and log lines,
+    which quote header values, reach nobody.
+    """
+    logger = logging.getLogger("pydicom")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except MedpipeError:
+        raise
+    except Exception as error:  # the parser raises whatever a damaged file provokes
+        raise ReadError(
+            f"{path}: {problem} ({type(error).__name__}); copy or export the file again"
+        ) from error
+    finally:
+        logger.disabled = before
 
 
 def image_slices(path: Path) -> list[Slice]:
@@ -114,83 +145,86 @@ def image_slices(path: Path) -> list[Slice]:
         No DICOM image there, or a file that is damaged or holds something else.
     """
     found: list[Slice] = []
-    ignored: list[str] = []
+    passed: list[str] = []
     for member, header in _headers(path):
-        what = not_an_image(header)
+        what = not_an_image(member, header)
         if what is None:
             found.extend(slices_of(member, header))
         elif path.is_file():
             raise ReadError(f"{path}: not an image but {what}; give the image series itself")
         else:
-            ignored.append(what)
-    if ignored:
-        LOGGER.info("%s: %d files without an image ignored", path, len(ignored))
+            passed.append(what)
+    if passed:
+        LOGGER.info("%s: %d files without an image passed over", path, len(passed))
     if not found:
-        holds = f"only {', '.join(sorted(set(ignored)))}" if ignored else "no DICOM file"
+        holds = f"only {', '.join(sorted(set(passed)))}" if passed else "no DICOM file"
         raise ReadError(f"{path}: holds {holds}; give the folder that holds the image slices")
     return found
 
 
 def read_dataset(path: Path, *, pixels: bool) -> Any:
     """Return the parsed file; None when it is no DICOM file at all."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with parsing(path), opened(path) as stream:
+        if _DEFLATED in stream.read(2048):  # the parser would inflate it whole, however large
+            raise ReadError(
+                f"{path}: a deflated DICOM file; decompress it first (`gdcmconv --raw`)"
+            )
+        stream.seek(0)
         try:
             if pixels:
-                return pydicom.dcmread(path)
-            return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+                return pydicom.dcmread(stream)
+            return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_TAGS))
         except InvalidDicomError:
             return None
-        except OSError as error:
-            raise ReadError(f"{path}: cannot be read ({type(error).__name__}); check it") from error
-        except Exception as error:  # the parser raises whatever a damaged header provokes
-            raise ReadError(
-                f"{path}: damaged DICOM header ({type(error).__name__}); copy the file again"
-            ) from error
 
 
-def not_an_image(header: Any) -> str | None:
-    """Return what a file holds instead of an image, or None."""
-    modality = str(header.get("Modality", ""))
-    if modality in _NO_IMAGE or header.get("SOPClassUID") in SEGMENTATION_CLASSES:
+def not_an_image(path: Path, header: Any) -> str | None:
+    """Return what a file is known to hold instead of an image, or None."""
+    with parsing(path):
+        modality = str(header.get("Modality", ""))
+        is_mask = header.get("SOPClassUID") in SEGMENTATION_CLASSES
+        has_size = bool(header.get("Rows")) and bool(header.get("Columns"))
+    if modality in _NO_IMAGE or is_mask:
         return _NO_IMAGE.get(modality, _NO_IMAGE["SEG"])
-    if not (header.get("Rows") and header.get("Columns")):
-        return "an object without pixels"
+    if not has_size:
+        raise ReadError(
+            f"{path}: a DICOM file without rows and columns: truncated, or no image; copy it "
+            "again, or take it out of the folder"
+        )
     return None
 
 
 def slices_of(path: Path, header: Any) -> list[Slice]:
     """Return the slices of one file: one, or one for each frame."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return list(_slices(path, header))
-    except ReadError:
-        raise
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ReadError(
-            f"{path}: an attribute that places or sizes the image is missing or damaged "
-            f"({type(error).__name__}); export the series again"
-        ) from error
+    with parsing(path, "an attribute that places or sizes the image is missing or damaged"):
+        return list(_slices(path, header))
 
 
 def _headers(path: Path) -> Iterator[tuple[Path, Any]]:
-    if path.is_file():
-        header = read_dataset(path, pixels=False)
-        if header is None:
-            raise ReadError(f"{path}: not a DICOM file; convert it or give its real format")
-        yield path, header
-        return
-    for member in sorted(path.iterdir()):
+    """Yield the header of each DICOM file, sorted by name; refuse a broken one among them."""
+    members = [path] if path.is_file() else sorted(path.iterdir())
+    endings: set[str] = set()
+    others: list[Path] = []
+    for member in members:
         if not member.is_file() or member.name.startswith("."):
             continue
         header = read_dataset(member, pixels=False)
-        if header is not None and _class_of(header) != _DIRECTORY_CLASS:
+        if header is None:
+            others.append(member)
+        elif not _is_directory(member, header):
+            endings.add(member.suffix.lower())
             yield member, header
+    for other in others:
+        if path.is_file() or other.suffix.lower() in endings:
+            raise ReadError(
+                f"{other}: not a DICOM file though it is named like one: empty, truncated or "
+                "foreign; copy it again, or take it out of the folder"
+            )
 
 
-def _class_of(header: Any) -> str:
-    return str(header.file_meta.get("MediaStorageSOPClassUID", ""))
+def _is_directory(path: Path, header: Any) -> bool:
+    with parsing(path):
+        return bool(header.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY_CLASS)
 
 
 def _slices(path: Path, header: Any) -> Iterator[Slice]:
@@ -203,14 +237,14 @@ def _slices(path: Path, header: Any) -> Iterator[Slice]:
                 f"{path}: {frames} frames without a position each; export the series as single "
                 "slices or as an enhanced image"
             )
-        yield _slice(path, header, None, header, {})
+        yield _slice(path, header, None, {})
         return
     groups = header.PerFrameFunctionalGroupsSequence
     if len(groups) != frames:
         raise ReadError(f"{path}: {frames} frames but {len(groups)} descriptions; export it again")
     shared = _flat(header.get("SharedFunctionalGroupsSequence") or [])
     for number, group in enumerate(groups):
-        yield _slice(path, header, number, header, {**shared, **_flat([group])})
+        yield _slice(path, header, number, {**shared, **_flat([group])})
 
 
 def _flat(groups: Any) -> dict[str, Any]:
@@ -223,14 +257,17 @@ def _flat(groups: Any) -> dict[str, Any]:
     return found
 
 
-def _slice(path: Path, header: Any, frame: int | None, top: Any, own: dict[str, Any]) -> Slice:
+def _slice(path: Path, header: Any, frame: int | None, own: dict[str, Any]) -> Slice:
     def get(name: str, default: Any = None) -> Any:
-        value = own.get(name, top.get(name))
+        value = own.get(name, header.get(name))
         return default if value is None or value == "" else value
 
     row_mm, column_mm = (float(v) for v in get("PixelSpacing"))
     cosines = np.array([float(v) for v in get("ImageOrientationPatient")]).reshape(2, 3)
     position = np.array([float(v) for v in get("ImagePositionPatient")]).reshape(3)
+    slope, intercept = float(get("RescaleSlope", 1.0)), float(get("RescaleIntercept", 0.0))
+    if not np.isfinite([*position, slope, intercept]).all():
+        raise ValueError("not finite")
     thickness = get("SpacingBetweenSlices", get("SliceThickness"))
     signed = int(get("PixelRepresentation", 0))
     allocated = int(get("BitsAllocated"))
@@ -243,16 +280,18 @@ def _slice(path: Path, header: Any, frame: int | None, top: Any, own: dict[str, 
         number=int(get("InstanceNumber", 0)) if frame is None else frame,
         shape=(int(get("Columns")), int(get("Rows"))),
         position_mm=position,
-        axes=cosines.T,
+        axes=unit_axes(path, cosines.T),
         spacing_mm=(column_mm, row_mm),
         thickness_mm=None if thickness is None else abs(float(thickness)),
-        slope=float(get("RescaleSlope", 1.0)),
-        intercept=float(get("RescaleIntercept", 0.0)),
+        slope=slope,
+        intercept=intercept,
         dtype=np.dtype(f"{'i' if signed else 'u'}{max(1, allocated // 8)}"),
         bits=int(get("BitsStored", allocated)),
+        allocated=allocated,
         keys=_keys(get),
         kind=(str(get("ImageType", "")), str(get("EchoTime", get("EffectiveEchoTime", "")))),
         segment=int(get("ReferencedSegmentNumber", 0)),
+        compressed=bool(header.file_meta.TransferSyntaxUID.is_compressed),
     )
 
 

@@ -10,14 +10,16 @@ import numpy.typing as npt
 
 from pipeline.errors import EmptyRegionError, GeometryError, ReadError
 from pipeline.geometry import world_to_index
-from pipeline.io.dicom import pixels_of
+from pipeline.io.dicom import check_pixels, pixels_of
 from pipeline.io.dicom_headers import (
     SEGMENTATION_CLASSES,
     Slice,
+    parsing,
     read_dataset,
     slices_of,
 )
-from pipeline.io.grids import check_spacing, grid_from_columns
+from pipeline.io.dicom_stack import slice_normal
+from pipeline.io.grids import check_spacing, grid_from_axes
 from pipeline.io.limits import check_declared
 from pipeline.types import Geometry, Volume
 
@@ -33,8 +35,9 @@ def find_segmentation(path: Path) -> Path | None:
     found = []
     for member in members:
         header = read_dataset(member, pixels=False)
-        if header is not None and header.get("SOPClassUID") in SEGMENTATION_CLASSES:
-            found.append(member)
+        with parsing(member):
+            if header is not None and header.get("SOPClassUID") in SEGMENTATION_CLASSES:
+                found.append(member)
     if len(found) > 1:
         raise ReadError(f"{path}: {len(found)} DICOM SEG files; give the one that is meant")
     return found[0] if found else None
@@ -68,11 +71,12 @@ def read_segmentation(
     """
     header = read_dataset(path, pixels=False)
     frames = slices_of(path, header)
-    kind = str(header.get("SegmentationType", "BINARY"))
-    _check_size(path, frames, kind, max_bytes)
+    with parsing(path):
+        kind = str(header.get("SegmentationType", "BINARY"))
+        limit = math.ceil(int(header.get("MaximumFractionalValue", 255)) / 2)
+    _check_size(path, frames, max_bytes)
     grid = _own_grid(path, frames, max_bytes) if like is None else like
     chosen = _chosen(path, frames, label, kind)
-    limit = math.ceil(int(header.get("MaximumFractionalValue", 255)) / 2)
     dataset = read_dataset(path, pixels=True)
     inside = np.zeros(grid.shape, dtype=np.uint8, order="F")
     for frame in chosen:
@@ -96,11 +100,12 @@ def _inside(
     return np.asarray(plane != 0)
 
 
-def _check_size(path: Path, frames: list[Slice], kind: str, max_bytes: int) -> None:
+def _check_size(path: Path, frames: list[Slice], max_bytes: int) -> None:
     """Check the frames against the cap; one byte per pixel is what decoding needs."""
     if not frames:
         raise ReadError(f"{path}: the segmentation has no frame; export it again")
     check_declared(path, len(frames) * math.prod(frames[0].shape), max_bytes, max_bytes)
+    check_pixels(path, frames, max_bytes)
 
 
 def _chosen(path: Path, frames: list[Slice], label: int | None, kind: str) -> list[Slice]:
@@ -116,7 +121,7 @@ def _chosen(path: Path, frames: list[Slice], label: int | None, kind: str) -> li
 def _own_grid(path: Path, frames: list[Slice], max_bytes: int) -> Geometry:
     """Return the smallest grid that holds every frame; empty frames may be left out of a SEG."""
     first = frames[0]
-    normal = np.cross(first.axes[:, 0], first.axes[:, 1])
+    normal = slice_normal(path, first.axes)
     depths = np.array([frame.position_mm @ normal for frame in frames])
     gaps = np.diff(np.unique(np.round(depths, 3)))
     step = float(gaps.min()) if gaps.size else (first.thickness_mm or 1.0)
@@ -124,9 +129,9 @@ def _own_grid(path: Path, frames: list[Slice], max_bytes: int) -> Geometry:
     count = round(float(depths.max() - depths.min()) / step) + 1
     check_declared(path, count * math.prod(first.shape), max_bytes, max_bytes)
     corner = frames[int(np.argmin(depths))].position_mm
-    columns = np.column_stack([first.axes, normal / np.linalg.norm(normal)])
+    axes = np.column_stack([first.axes, normal])
     i, j = first.shape
-    return grid_from_columns(path, (i, j, count), columns * (*first.spacing_mm, step), corner)
+    return grid_from_axes(path, (i, j, count), axes, (*first.spacing_mm, step), corner)
 
 
 def _place(path: Path, frame: Slice, grid: Geometry) -> int:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipeline.errors import GeometryError, ReadError
 from pipeline.io.dicom_headers import Slice
-from pipeline.io.grids import check_spacing, grid_from_columns
+from pipeline.io.grids import REPAIRABLE_COSINE, grid_from_axes
 from pipeline.types import Geometry
 
 #: Slices closer than this along the normal lie in one plane.
@@ -64,7 +64,7 @@ def sort_phases(path: Path, slices: list[Slice]) -> Phases:
     """
     _check_one_series(path, slices)
     _check_alike(path, slices)
-    normal = np.cross(slices[0].axes[:, 0], slices[0].axes[:, 1])
+    normal = slice_normal(path, slices[0].axes)
     depths = np.array([s.position_mm @ normal for s in slices])
     planes = _planes(depths)
     count = _images_per_plane(path, slices, planes)
@@ -74,6 +74,19 @@ def sort_phases(path: Path, slices: list[Slice]) -> Phases:
         _check_places(path, stacks[0], stack)
     ordered, times, source = _in_time(stacks)
     return Phases(ordered, grid, times, source)
+
+
+def slice_normal(path: Path, axes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the unit normal of a slice whose row and column directions are `axes` (3, 2)."""
+    cosine = float(axes[:, 0] @ axes[:, 1])
+    if not abs(cosine) <= REPAIRABLE_COSINE:
+        degrees = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+        raise GeometryError(
+            f"{path}: rows and columns of the slices meet at {degrees:.2f}° instead of 90°; export "
+            "the series again"
+        )
+    normal = np.cross(axes[:, 0], axes[:, 1])
+    return np.asarray(normal / np.linalg.norm(normal))
 
 
 def _check_one_series(path: Path, slices: list[Slice]) -> None:
@@ -187,11 +200,10 @@ def _ordered(slices: list[Slice], planes: npt.NDArray[np.intp]) -> list[Slice]:
 def _grid(path: Path, stack: list[Slice], normal: npt.NDArray[np.float64]) -> Geometry:
     first = stack[0]
     step = _step(path, stack, normal)
-    spacing = (*first.spacing_mm, step)
-    check_spacing(path, spacing)
-    columns = np.column_stack([first.axes, normal / np.linalg.norm(normal)]) * spacing
+    axes = np.column_stack([first.axes, normal])
     i, j = first.shape
-    return grid_from_columns(path, (i, j, len(stack)), columns, first.position_mm)
+    spacing = (*first.spacing_mm, step)
+    return grid_from_axes(path, (i, j, len(stack)), axes, spacing, first.position_mm)
 
 
 def _step(path: Path, stack: list[Slice], normal: npt.NDArray[np.float64]) -> float:

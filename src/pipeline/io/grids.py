@@ -18,6 +18,9 @@ MAX_SPACING_MM = 1e3
 #: Largest believable distance of the first voxel from the scanner's centre.
 MAX_ORIGIN_MM = 1e6
 
+#: Direction cosines of three decimals are off the length of 1 by less than this.
+ROUNDING_LENGTH = 2e-3
+
 #: |cosine| between two axes that counts as rounding of stored numbers (0.006°).
 ROUNDING_COSINE = 1e-4
 
@@ -52,11 +55,51 @@ def grid_from_columns(
     with np.errstate(over="ignore", invalid="ignore"):
         spacing = np.linalg.norm(columns_mm, axis=0)
         check_spacing(path, spacing)
+    return grid_from_axes(path, shape, columns_mm / spacing, spacing, origin_mm)
+
+
+def grid_from_axes(
+    path: Path,
+    shape: tuple[int, int, int],
+    axes: npt.NDArray[np.float64],
+    spacing_mm: npt.ArrayLike,
+    origin_mm: npt.NDArray[np.float64],
+) -> Geometry:
+    """Return the grid of a file that states spacing and direction cosines apart.
+
+    Parameters
+    ----------
+    path, shape, origin_mm
+        As in `grid_from_columns`.
+    axes : (3, 3) float array
+        Column c is the LPS direction of axis c, of length 1 but for rounding.
+    spacing_mm : (3,) floats
+        Kept exactly as stated.
+
+    Raises
+    ------
+    GeometryError
+        As `grid_from_columns`, or cosines that are not of length 1.
+    """
+    check_spacing(path, spacing_mm)
     check_origin(path, origin_mm)
-    direction = _orthonormal(path, columns_mm / spacing, spacing * np.asarray(shape))
-    a, b, c = (float(v) for v in spacing)
+    i, j, k = (float(v) for v in np.asarray(spacing_mm))
     x, y, z = (float(v) for v in origin_mm)
-    return Geometry(shape, (a, b, c), (x, y, z), direction)
+    direction = _orthonormal(path, unit_axes(path, axes), np.asarray(spacing_mm) * shape)
+    return Geometry(shape, (i, j, k), (x, y, z), direction)
+
+
+def unit_axes(path: Path, axes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return direction cosines (columns) freed of the rounding of their length."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.linalg.norm(axes, axis=0)
+    if not (np.abs(lengths - 1.0) <= ROUNDING_LENGTH).all():
+        listed = ", ".join(f"{v:g}" for v in lengths)
+        raise GeometryError(
+            f"{path}: direction cosines have lengths {listed} instead of 1: the header is damaged; "
+            "convert or export the image again"
+        )
+    return np.asarray(axes / lengths, dtype=np.float64)
 
 
 def check_spacing(path: Path, spacing_mm: npt.ArrayLike) -> None:

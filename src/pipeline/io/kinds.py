@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import ReadError
+from pipeline.io.sources import opened
 
 Kind = Literal["nifti", "nrrd", "metaimage", "dicom"]
 
@@ -48,15 +49,8 @@ def kind_of(path: Path) -> Kind:
 
 def _head(path: Path) -> bytes:
     """Return the first bytes, inflated when the file is gzip."""
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(_PEEK_BYTES)
-    except FileNotFoundError as error:
-        raise ReadError(
-            f"{path}: no such file; check the path and that the disk is mounted"
-        ) from error
-    except OSError as error:
-        raise ReadError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    with opened(path) as stream:
+        head = stream.read(_PEEK_BYTES)
     if not head:
         raise ReadError(f"{path}: the file is empty; copy or convert it again")
     if head.startswith(b"\x1f\x8b"):

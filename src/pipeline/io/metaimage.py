@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ReadError
-from pipeline.io.grids import check_spacing, grid_from_columns
+from pipeline.io.grids import grid_from_axes
 from pipeline.io.pieces import deflated, voxel_bytes, write_pieces
+from pipeline.io.sources import opened
 from pipeline.io.text_headers import (
     Container,
     detached_file,
@@ -50,7 +51,7 @@ def read_metaimage(path: Path, *, max_bytes: int) -> tuple[npt.NDArray[Any], Geo
     GeometryError
         See `pipeline.io.grids.grid_from_columns`.
     """
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         fields = _fields(stream, path)
         grid = _grid(path, fields)
         dtype = _dtype(path, fields)
@@ -161,8 +162,7 @@ def _grid(path: Path, fields: dict[str, str]) -> Geometry:
     corner[:used] = origin[:used]
     steps = np.array([*spacing[:used], 1.0][:3])
     i, j, k = (*shape, 1)[:3]
-    check_spacing(path, steps)
-    return grid_from_columns(path, (i, j, k), columns * steps, corner)
+    return grid_from_axes(path, (i, j, k), columns, steps, corner)
 
 
 def _dimension(path: Path, fields: dict[str, str]) -> int:

@@ -18,7 +18,7 @@ from pipeline.io.grids import (
     largest_cosine,
 )
 from pipeline.io.nifti_header import NiftiHeader, read_header
-from pipeline.io.sources import open_source
+from pipeline.io.sources import open_source, opened
 from pipeline.io.voxels import read_voxels, rescale
 from pipeline.types import Geometry
 
@@ -35,7 +35,7 @@ Affine = npt.NDArray[np.float64]
 
 def read_nifti(path: Path, *, max_bytes: int) -> tuple[NiftiHeader, npt.NDArray[Any]]:
     """Return the header and the scaled voxels (I, J, K, ...) of a verified NIfTI file."""
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         source = open_source(stream, path)
         header = read_header(source)
         voxels = read_voxels(source, header.shape, header.dtype, max_bytes=max_bytes)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pipeline.errors import GeometryError, ReadError
 from pipeline.io.grids import grid_from_columns
 from pipeline.io.pieces import deflated, voxel_bytes, write_pieces
+from pipeline.io.sources import opened
 from pipeline.io.text_headers import (
     Container,
     detached_file,
@@ -75,7 +76,7 @@ def read_nrrd(path: Path, *, max_bytes: int) -> tuple[npt.NDArray[Any], Geometry
     GeometryError
         See `pipeline.io.grids.grid_from_columns`.
     """
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         fields = _fields(stream, path)
         shape = sizes(path, "sizes", required(path, fields, "sizes"), _dimension(path, fields))
         columns, origin, axes = _pose(path, fields, shape)

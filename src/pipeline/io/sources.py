@@ -1,7 +1,9 @@
 """Byte streams that give exactly what was asked for, or say what is wrong with the file."""
 
+import contextlib
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -15,6 +17,24 @@ _COMPRESSED_CHUNK = 1 << 18
 _INFLATED_CHUNK = 1 << 22
 _WINDOW_BITS = {"gzip": 31, "zlib": 15}
 _GZIP_MAGIC = b"\x1f\x8b"
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file for reading; what the disk refuses becomes a ReadError."""
+    try:
+        if path.exists() and not path.is_file():
+            raise ReadError(f"{path}: not a regular file; give an image file or a DICOM folder")
+        with path.open("rb") as stream:
+            yield stream
+    except FileNotFoundError as error:
+        raise ReadError(
+            f"{path}: no such file; check the path and that the disk is mounted"
+        ) from error
+    except OSError as error:
+        raise ReadError(
+            f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
+        ) from error
 
 
 class Source(ABC):

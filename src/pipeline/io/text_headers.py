@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ReadError
-from pipeline.io.sources import InflateSource, PlainSource, Source
+from pipeline.io.sources import InflateSource, PlainSource, Source, opened
 from pipeline.io.voxels import read_voxels
 
 #: How the voxels are compressed, if they are.
@@ -129,7 +129,7 @@ def read_payload(
         See `pipeline.io.voxels.read_voxels`.
     """
     if detached is not None:
-        with detached.open("rb") as other:
+        with opened(detached) as other:
             return read_payload(other, detached, None, container, shape, dtype, max_bytes=max_bytes)
     source: Source
     if container is None:

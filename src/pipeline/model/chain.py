@@ -9,7 +9,14 @@ import pandas as pd
 
 from pipeline.errors import ModelError
 from pipeline.model.arrays import Bool, Float, Int
-from pipeline.model.design import SUBTYPES, Design, numbers, one_hot_subtype
+from pipeline.model.design import (
+    SUBTYPES,
+    Design,
+    check_columns,
+    check_unique,
+    numbers,
+    one_hot_subtype,
+)
 from pipeline.model.folds import assign_folds
 from pipeline.model.frozen import Frozen, from_record
 from pipeline.model.roc import auc, youden_threshold
@@ -128,8 +135,7 @@ def score_table(
         score is at least the model's development threshold.
     """
     model = from_record(record)
-    rows = features.assign(subject=features["subject"].astype(str)).set_index("subject")
-    rows = rows.sort_index()
+    rows = _by_subject(features, sources[0]).sort_index()
     values = numbers(rows, model.features, sources[0])
     extra = _extra_of(model, rows.index, subjects, sources[1])
     scores = model.scores(values, extra)
@@ -243,8 +249,15 @@ def _extra_of(model: Frozen, index: pd.Index, subjects: pd.DataFrame | None, she
         raise ModelError("the model uses the subtype; name the sheet that has it with --subjects")
     if model.extra_names != tuple(f"subtype.{s}" for s in SUBTYPES):
         raise ModelError(f"the model reads the unknown columns {', '.join(model.extra_names)}")
-    known = subjects.assign(subject=subjects["subject"].astype(str)).set_index("subject")
+    known = _by_subject(subjects, sheet)
     absent = [subject for subject in index if subject not in known.index]
     if absent:
         raise ModelError(f"{sheet}: subject {absent[0]} has no row; add it with its subtype")
     return one_hot_subtype(known.loc[list(index)], sheet)
+
+
+def _by_subject(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    check_columns(table, ("subject",), source)
+    names = table["subject"].astype(str)
+    check_unique(names.tolist(), source)
+    return table.assign(subject=names).set_index("subject")

@@ -89,12 +89,12 @@ def build_design(
         Names table, column or subject, and the remedy.
     """
     table, sheet = sources
-    _check_columns(features, ("subject",), table)
-    _check_columns(subjects, ("subject", "split", outcome), sheet)
+    check_columns(features, ("subject",), table)
+    check_columns(subjects, ("subject", "split", outcome), sheet)
     listed = subjects["subject"].astype(str).tolist()
     check_disjoint(listed, subjects["split"], what="split")
-    _check_unique(listed, sheet)
-    _check_unique(features["subject"].astype(str).tolist(), table)
+    check_unique(listed, sheet)
+    check_unique(features["subject"].astype(str).tolist(), table)
     columns = _columns_of(features, feature_set, table)
     rows = _join(features, subjects, table, sheet)
     development = _split(rows, sheet)
@@ -112,7 +112,7 @@ def build_design(
 
 def one_hot_subtype(rows: pd.DataFrame, sheet: str) -> Float:
     """Return the one-hot columns (n, 4) of ``rows["subtype"]``, indexed by subject."""
-    _check_columns(rows, ("subtype",), sheet)
+    check_columns(rows, ("subtype",), sheet)
     text = rows["subtype"].astype(object).where(rows["subtype"].notna(), "")
     for subject, subtype in text.items():
         if subtype not in SUBTYPES:
@@ -125,7 +125,7 @@ def one_hot_subtype(rows: pd.DataFrame, sheet: str) -> Float:
 
 def numbers(rows: pd.DataFrame, columns: Sequence[str], table: str) -> Float:
     """Return columns (n, p) as floats; raise ModelError for a column of text or a missing one."""
-    _check_columns(rows, columns, table)
+    check_columns(rows, columns, table)
     text = [c for c in columns if not pd.api.types.is_numeric_dtype(rows[c])]
     text = [c for c in text if rows[c].notna().any()]
     if text:
@@ -199,7 +199,8 @@ def _outcome(rows: pd.DataFrame, name: str, development: Bool, sheet: str) -> Fl
     return values
 
 
-def _check_columns(table: pd.DataFrame, names: Sequence[str], source: str) -> None:
+def check_columns(table: pd.DataFrame, names: Sequence[str], source: str) -> None:
+    """Raise ModelError, naming the first, when columns are missing."""
     missing = [name for name in names if name not in table.columns]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -208,7 +209,8 @@ def _check_columns(table: pd.DataFrame, names: Sequence[str], source: str) -> No
         )
 
 
-def _check_unique(subjects: Sequence[str], source: str) -> None:
+def check_unique(subjects: Sequence[str], source: str) -> None:
+    """Raise ModelError when a subject has two rows."""
     seen: set[str] = set()
     for subject in subjects:
         if subject in seen:

@@ -17,6 +17,8 @@ INK, SOFT, LINE = "#1b2733", "#55636f", "#d7dee4"
 #: Pixels of the page per inch of a figure: 9 pt letters then look as large as table text.
 _PX_PER_INCH = 100
 _PNG_DPI = 100
+#: Level 9 takes six times as long for a tenth less.
+_PNG_LEVEL = 7
 
 _STYLE = {
     "font.family": "DejaVu Sans",
@@ -81,5 +83,5 @@ def to_png(figure: Any, *, true_colour: bool = False) -> bytes:
     if not true_colour:
         picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
+    picture.save(buffer, format="PNG", compress_level=_PNG_LEVEL)
     return buffer.getvalue()

@@ -144,7 +144,10 @@ def centre_mm(mask: Mask3D, grid: Geometry) -> npt.NDArray[np.float64]:
     if voxels.size == 0:
         return index_to_world(grid, (np.array(grid.shape) - 1) / 2)
     offsets = (voxels - voxels.mean(axis=0)) * np.asarray(grid.spacing_mm)
-    return index_to_world(grid, voxels[np.argmin((offsets**2).sum(axis=1))])
+    distance = (offsets**2).sum(axis=1)
+    nearest = index_to_world(grid, voxels[distance <= distance.min() + 1e-6])
+    # Ties are broken in the world, so that the storage order of the file does not matter.
+    return np.asarray(nearest[np.lexsort(np.round(nearest.T, 6))[0]])
 
 
 def extent_mm(mask: Mask3D, grid: Geometry) -> float:

@@ -131,11 +131,10 @@ def measure(results: SubjectResults) -> Numbers:
 
 @dataclass(frozen=True, eq=False)
 class ModelResults:
-    """One model: its predictions, the features it uses, its frozen record."""
+    """One model: its predictions and the features it uses."""
 
     predictions: pd.DataFrame
     selection: pd.DataFrame | None = None
-    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

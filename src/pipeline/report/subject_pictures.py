@@ -210,7 +210,7 @@ def registration_section(results: SubjectResults) -> Section:
     ]
     titles = ["Baseline", "Follow-up, as scanned", "Follow-up, warped",
               "Difference before", "Difference after"]  # fmt: skip
-    sheet = Sheet(rows, titles, [p.capitalize() for p in PLANES], half_mm=half, smooth=True)
+    sheet = Sheet(rows, titles, [p.capitalize() for p in PLANES], half_mm=half)
     return Section(
         title,
         "The follow-up is brought onto the baseline. A good match makes the last column darker"
@@ -250,6 +250,8 @@ def jacobian_section(results: SubjectResults, numbers: Numbers) -> Section:
     cuts = [cut_plane(fixed.grid, plane, centre) for plane in PLANES]
     level = overlays.window([_near(cut, cut.of(fixed.data), half) for cut in cuts])
     mask = results.baseline.mask
+    if mask is not None and not same_grid(mask.grid, fixed.grid):
+        mask = None
     rows = [[_jacobian_panel(c, fixed, jacobian, mask, level) for c in cuts]]
     names, below = ["Jacobian"], ""
     field, moving = results.registration.displacement, _post_contrast(results.followup)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from pipeline.errors import ConvergenceError, SettingsError
+from pipeline.errors import EmptyRegionError, ImageError, SettingsError
 from pipeline.types import Mask3D
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,9 @@ def spatial_fcm(
     ------
     SettingsError
         If an option is outside its range.
-    ConvergenceError
+    EmptyRegionError
+        If the mask holds no voxel.
+    ImageError
         If the features cannot be clustered: not finite, constant, or too few distinct values.
 
     Notes
@@ -194,7 +196,7 @@ def _starting_centres(standard: Floats, clusters: int) -> Floats:
 def _bounding_box(mask: Mask3D) -> tuple[slice, ...]:
     found = ndimage.find_objects(mask.astype(np.uint8))
     if not found:
-        raise ConvergenceError("the mask to cluster holds no voxel; widen the region round the seed")
+        raise EmptyRegionError("the mask to cluster holds no voxel; widen the region round the seed")
     return tuple(found[0])
 
 
@@ -220,19 +222,19 @@ def _check_options(
 def _check_values(values: Floats, clusters: int) -> None:
     bad = int((~np.isfinite(values)).any(axis=1).sum())
     if bad:
-        raise ConvergenceError(
+        raise ImageError(
             f"{bad} of {len(values)} voxels to cluster are NaN or infinite; leave them out of "
             "the mask"
         )
     low = values.min(axis=0)
     if (values == low).all():
-        raise ConvergenceError(
+        raise ImageError(
             f"all {len(values)} voxels to cluster have the value {low.tolist()}; there is nothing "
             "to separate: check the image, or widen the region"
         )
     distinct = len(np.unique(values, axis=0)) if len(values) < 1000 else clusters
     if distinct < clusters:
-        raise ConvergenceError(
+        raise ImageError(
             f"{len(values)} voxels hold {distinct} distinct values, fewer than {clusters} "
             "clusters; ask for fewer clusters or widen the region"
         )

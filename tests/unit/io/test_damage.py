@@ -23,7 +23,7 @@ SOURCE = str(Path(__file__).parents[3] / "src")
 
 #: Reads a file in a process of its own; prints error, seconds and peak memory.
 PROBE = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 from pipeline.errors import MedpipeError
 from pipeline.io import read_volume
@@ -35,7 +35,8 @@ try:
 except MedpipeError as error:
     message = str(error)
 seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+status = Path("/proc/self/status").read_text()  # getrusage would show the parent's peak
+peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
 print(json.dumps({"message": message, "seconds": seconds, "peak_mb": peak}))
 """
 

@@ -1,6 +1,10 @@
 """Every format both ways, against SimpleITK and nibabel."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -143,6 +147,28 @@ def test_missing_file_and_header_pair(tmp_path, raw_nifti):
     (tmp_path / "c.nii").write_bytes(raw_nifti(data, datatype=128))
     with pytest.raises(ReadError, match="type 128"):
         read_volume(tmp_path / "c.nii")
+
+
+def test_pipes_and_unreadable_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe.nii.gz")
+    with pytest.raises(ReadError, match="not a regular file"):
+        read_volume(tmp_path / "pipe.nii.gz")
+    (tmp_path / "circle.nii").symlink_to(tmp_path / "circle.nii")
+    with pytest.raises(ReadError, match="circle"):
+        read_volume(tmp_path / "circle.nii")
+
+
+def test_readers_load_only_what_they_need():
+    heavy = {"SimpleITK", "nibabel", "pandas", "pydicom", "scipy", "torch", "highdicom"}
+    code = (
+        "import sys; from pipeline.io import read_volume, read_json, read_affine, write_volume;"
+        f"print(sorted({heavy} & set(sys.modules)))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3] / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def test_nan_is_counted_and_can_be_let_in(tmp_path, oblique):

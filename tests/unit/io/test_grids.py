@@ -138,7 +138,8 @@ def test_metres_and_micrometres(tmp_path, raw_nifti):
         ("ElementSpacing", "ElementSpacing = 0 1 1", "spacing .0, 1, 1. mm"),
         ("ElementSpacing", "ElementSpacing = -1 1 1", "spacing .-1, 1, 1. mm"),
         ("ElementSpacing", "ElementSpacing = nan 1 1", "spacing .nan, 1, 1. mm"),
-        ("TransformMatrix", "TransformMatrix = 1 0 0 0.5 1 0 0 0 1", "sheared"),
+        ("TransformMatrix", "TransformMatrix = 1 0 0 0.6 0.8 0 0 0 1", "sheared.*53.13"),
+        ("TransformMatrix", "TransformMatrix = 1 0 0 0 2 0 0 0 1", "lengths 1, 2, 1 instead of 1"),
         ("Offset", "Offset = inf 0 0", "origin .inf"),
     ],
 )

@@ -148,3 +148,7 @@ def test_frozen_record_scores_the_test_rows_again(classifier):
         score_table(record, features)
     with pytest.raises(ModelError, match=r"column set\.f\d+ is missing"):
         score_table(record, features[["subject"]], subjects)
+    with pytest.raises(ModelError, match="column subject is missing"):
+        score_table(record, features.drop(columns="subject"), subjects)
+    with pytest.raises(ModelError, match="subject 002 has two rows"):
+        score_table(record, features, pd.concat([subjects, subjects.iloc[[2]]]))

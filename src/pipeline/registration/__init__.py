@@ -1,0 +1,1 @@
+"""Rigid, affine and deformable registration; displacement fields and Jacobian maps."""
