@@ -32,7 +32,7 @@ def screen(
     set_up(1, quiet)
     import pandas as pd
 
-    from pipeline.io import read_mask, read_volume, write_table, write_text
+    from pipeline.io import read_mask, read_series, write_table, write_text
     from pipeline.provenance import write_sidecars
     from pipeline.report.flow import flow_svg
     from pipeline.screen import Exclusion, screen_cohort
@@ -48,8 +48,8 @@ def screen(
         sessions=wanted,
         contrast=contrast,
         excluded=left_out,
-        read_image=read_volume,
-        read_mask=read_mask,
+        read_image=lambda path: read_series(path).image(0),
+        read_mask=lambda path, grid: read_mask(path, like=grid),
         threads=threads,
     )
     rows = {row.subject: row for row in cohort.subjects}

@@ -13,7 +13,9 @@ from pipeline.geometry import check_same_grid
 from pipeline.sheets import Cohort, ImageRow
 from pipeline.types import Geometry, Volume
 
-Reader = Callable[[Path], Volume]
+ImageReader = Callable[[Path], Volume]
+#: A DICOM segmentation leaves out empty slices, so masks are read onto the grid of their image.
+MaskReader = Callable[[Path, Geometry], Volume]
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ def screen_cohort(
     sessions: Sequence[str],
     contrast: str,
     excluded: Mapping[str, str],
-    read_image: Reader,
-    read_mask: Reader,
+    read_image: ImageReader,
+    read_mask: MaskReader,
     threads: int = 1,
 ) -> tuple[list[str], list[Exclusion]]:
     """Return the included ids and the exclusions, both in the order of the ids.
@@ -79,8 +81,8 @@ def _screen_subject(
     subject: str,
     groups: Mapping[str, Sequence[ImageRow]],
     contrast: str,
-    read_image: Reader,
-    read_mask: Reader,
+    read_image: ImageReader,
+    read_mask: MaskReader,
 ) -> Exclusion | None:
     missing = [session for session, rows in groups.items() if not rows]
     if missing:
@@ -103,7 +105,7 @@ class _EmptyMaskError(MedpipeError):
 
 
 def _check_session(
-    session: str, rows: Sequence[ImageRow], read_image: Reader, read_mask: Reader
+    session: str, rows: Sequence[ImageRow], read_image: ImageReader, read_mask: MaskReader
 ) -> None:
     """Raise unless every file reads, all lie on one grid and no given mask is empty."""
     first: Geometry | None = None
@@ -115,7 +117,7 @@ def _check_session(
         for path in (row.mask, row.within):
             if path is None:
                 continue
-            mask = read_mask(path)
+            mask = read_mask(path, first)
             check_same_grid(first, mask.grid, (rows[0].image.name, path.name))
             if not mask.data.any():
                 raise _EmptyMaskError(f"{path.name} of session {session} holds no voxel")

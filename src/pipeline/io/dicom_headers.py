@@ -200,14 +200,24 @@ def slices_of(path: Path, header: Any) -> list[Slice]:
         return list(_slices(path, header))
 
 
+def members_of(path: Path) -> list[Path]:
+    """Return the file itself, or the visible files of a folder, sorted by name."""
+    if path.is_file():
+        return [path]
+    try:
+        found = sorted(p for p in path.iterdir() if p.is_file())
+    except OSError as error:
+        raise ReadError(
+            f"{path}: the folder cannot be listed ({error.strerror}); check its permissions"
+        ) from error
+    return [p for p in found if not p.name.startswith(".")]
+
+
 def _headers(path: Path) -> Iterator[tuple[Path, Any]]:
     """Yield the header of each DICOM file, sorted by name; refuse a broken one among them."""
-    members = [path] if path.is_file() else sorted(path.iterdir())
     endings: set[str] = set()
     others: list[Path] = []
-    for member in members:
-        if not member.is_file() or member.name.startswith("."):
-            continue
+    for member in members_of(path):
         header = read_dataset(member, pixels=False)
         if header is None:
             others.append(member)

@@ -14,6 +14,7 @@ from pipeline.io.dicom import check_pixels, pixels_of
 from pipeline.io.dicom_headers import (
     SEGMENTATION_CLASSES,
     Slice,
+    members_of,
     parsing,
     read_dataset,
     slices_of,
@@ -31,9 +32,8 @@ _SAME_PLACE_VOXELS = 0.02
 
 def find_segmentation(path: Path) -> Path | None:
     """Return the one DICOM SEG that `path` is or that its folder holds, else None."""
-    members = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
     found = []
-    for member in members:
+    for member in members_of(path):
         header = read_dataset(member, pixels=False)
         with parsing(member):
             if header is not None and header.get("SOPClassUID") in SEGMENTATION_CLASSES:

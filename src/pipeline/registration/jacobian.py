@@ -58,7 +58,7 @@ def jacobian_determinant(field_mm: Array4D, grid: Geometry) -> Array3D:
     result = np.empty(grid.shape, dtype=np.float64)
     last = grid.shape[2]
     for k in range(last):
-        # A slab of three to five slices has all that slice k needs.
+        # Three slices hold all that slice k needs, at a border too.
         start = min(max(k - 1, 0), last - FEWEST_VOXELS)
         slab = field_mm[:, :, start : start + FEWEST_VOXELS].astype(np.float64)
         result[:, :, k] = _slice_determinant(slab @ grid.direction, k - start, grid.spacing_mm)

@@ -90,7 +90,7 @@ def sheet_png(sheet: Sheet, *, width_px: int = 1160) -> bytes:
                 wide = widths[column] * px_per_mm
                 box = (x / width_px, (y - tall) / height_px, wide / width_px, tall / height_px)
                 axes = figure.add_axes(box)
-                _draw(axes, panel, (widths[column], heights[number]), sheet)
+                _draw(axes, panel, (widths[column], heights[number]), smooth=sheet.smooth)
                 if number == 0:
                     axes.set_title(sheet.titles[column], pad=5, fontsize=9)
                 x += wide + _GAP_PX
@@ -107,14 +107,13 @@ def _columns(sheet: Sheet) -> range:
 
 
 def _size(panel: Panel, sheet: Sheet) -> tuple[float, float]:
-    """Return width and height of a panel in mm."""
-    if sheet.half_mm is not None:
-        return 2 * sheet.half_mm, 2 * sheet.half_mm
+    """Return width and height of a panel in mm: its slice, or the window where that is less."""
     rows, columns = panel.cut.index.shape[:2]
-    return columns * panel.cut.pixel_mm[0], rows * panel.cut.pixel_mm[1]
+    side = float("inf") if sheet.half_mm is None else 2 * sheet.half_mm
+    return min(columns * panel.cut.pixel_mm[0], side), min(rows * panel.cut.pixel_mm[1], side)
 
 
-def _draw(axes: Any, panel: Panel, place_mm: tuple[float, float], sheet: Sheet) -> None:
+def _draw(axes: Any, panel: Panel, place_mm: tuple[float, float], *, smooth: bool) -> None:
     """Draw one panel in the middle of its place."""
     axes.set_facecolor("black" if panel.picture is not None else "#eef1f4")
     axes.set_xticks([])
@@ -123,18 +122,26 @@ def _draw(axes: Any, panel: Panel, place_mm: tuple[float, float], sheet: Sheet) 
         spine.set_visible(False)
     rows, columns = panel.cut.index.shape[:2]
     wide, tall = columns * panel.cut.pixel_mm[0], rows * panel.cut.pixel_mm[1]
-    x, y = panel.cut.centre_mm if sheet.half_mm is not None else (wide / 2, tall / 2)
+    x = _middle(panel.cut.centre_mm[0], place_mm[0], wide)
+    y = _middle(panel.cut.centre_mm[1], place_mm[1], tall)
     axes.set_xlim(x - place_mm[0] / 2, x + place_mm[0] / 2)
     axes.set_ylim(y + place_mm[1] / 2, y - place_mm[1] / 2)
     if panel.picture is None:
         axes.text(0.5, 0.5, panel.message, transform=axes.transAxes, ha="center", va="center",
-                  color=SOFT, wrap=True)  # fmt: skip
+                  color=SOFT)  # fmt: skip
         return
     axes.imshow(panel.picture, extent=(0, wide, tall, 0), aspect="auto",
-                interpolation="bicubic" if sheet.smooth else "nearest")  # fmt: skip
+                interpolation="bicubic" if smooth else "nearest")  # fmt: skip
     axes.set_autoscale_on(False)
     _draw_lines(axes, panel)
     _letters(axes, panel.cut)
+
+
+def _middle(wanted: float, window: float, slice_: float) -> float:
+    """Return the middle of a window near the wanted one that shows no more border than needed."""
+    if window >= slice_:
+        return slice_ / 2
+    return min(max(wanted, window / 2), slice_ - window / 2)
 
 
 def _draw_lines(axes: Any, panel: Panel) -> None:

@@ -85,8 +85,7 @@ def visits_section(results: SubjectResults) -> Section:
     ]
     return Section(
         "Both visits",
-        "Post-contrast image of each visit, three planes through the tumour, with the outline of"
-        " its mask.",
+        "Three planes of each visit through the tumour, with the outline of its mask.",
         [
             Picture(
                 sheet_png(_sheet(rows, results)),
@@ -107,12 +106,12 @@ def _sheet(rows: list[list[Panel]], results: SubjectResults) -> Sheet:
 def _visit_caption(results: SubjectResults) -> str:
     parts = []
     for visit in (results.baseline, results.followup):
-        if visit.series is not None:
+        if visit.series is not None and len(visit.series.time_s) > 1:
             time = visit.series.time_s[visit.post_contrast()]
-            parts.append(f"{visit.name}: {time:g} s after injection")
+            parts.append(f"{visit.name} {time:g} s after injection")
+    times = f"{'; '.join(parts).capitalize()}. " if parts else ""
     return (
-        "; ".join(parts) + ". Yellow: border of the mask, along voxel edges. Each visit has its"
-        " own grey window."
+        f"{times}Yellow: border of the mask, along voxel edges. Each visit has its own grey window."
     )
 
 
@@ -131,7 +130,7 @@ def _visit_row(
     """Return three planes of a volume with the outline of the visit's mask."""
     if volume is None:
         empty = overlays.EMPTY_CUT
-        return [Panel(empty, None, message=f"no image of the {visit.name} scan")] * 3
+        return [Panel(empty, None, message=f"no image\n({visit.name})")] * 3
     cuts = [cut_plane(volume.grid, plane, centre) for plane in PLANES]
     pixels = [cut.of(volume.data) for cut in cuts]
     near = pixels if half_mm is None else [
@@ -154,31 +153,43 @@ def close_up_section(results: SubjectResults) -> Section:
     """Return post-contrast and subtraction image round the tumour, voxel by voxel."""
     half = _half_mm(results, _CLOSE_MM)
     visits, centres = (results.baseline, results.followup), _centres(results)
+    subtracted = any(visit.subtraction is not None for visit in visits)
     shared = _shared_window(visits, centres, half)
     rows = []
     for visit, centre in zip(visits, centres, strict=True):
         row = _visit_row(visit, centre, _post_contrast(visit), half_mm=half)
-        row += _visit_row(visit, centre, visit.subtraction, half_mm=half, window=shared)
+        if subtracted:
+            row += _visit_row(visit, centre, visit.subtraction, half_mm=half, window=shared)
         rows.append(row)
-    titles = [f"{p.capitalize()}, {k}" for k in ("post-contrast", "subtraction") for p in PLANES]
+    kinds = ("scan", "subtraction") if subtracted else ("scan",)
+    titles = [f"{plane.capitalize()}, {kind}" for kind in kinds for plane in PLANES]
     sheet = Sheet(rows, titles, [v.name.capitalize() for v in visits], half_mm=half)
-    times = [
-        f"{v.name} {v.phase['time_s']:g} s" for v in visits if is_number(v.phase.get("time_s"))
-    ]
-    chosen = f" (phase of the subtraction: {', '.join(times)})" if times else ""
+    lead = "The scans voxel by voxel."
+    if subtracted:
+        lead = (
+            "Left: post-contrast scan. Right: subtraction, the image that the features are computed"
+            " on; both visits share its grey window, so less enhancement looks darker."
+        )
     return Section(
         "The tumour close up",
-        "Left: post-contrast. Right: subtraction, the image that the features are computed on;"
-        " both visits share its grey window, so less enhancement looks darker.",
+        lead,
         [
             Picture(
                 sheet_png(sheet),
                 "image/png",
-                "Tumour close up at both visits: post-contrast and subtraction image, three planes",
-                f"Subtraction: post-contrast image minus S0{chosen}.",
+                "Tumour close up at both visits, three planes",
+                _subtraction_caption(visits) if subtracted else "",
             )
         ],
     )
+
+
+def _subtraction_caption(visits: Sequence[VisitResults]) -> str:
+    times = [
+        f"{v.name} {v.phase['time_s']:g} s" for v in visits if is_number(v.phase.get("time_s"))
+    ]
+    chosen = f" (phase of the subtraction: {', '.join(times)})" if times else ""
+    return f"Subtraction: post-contrast image minus S0{chosen}."
 
 
 def _shared_window(
@@ -220,7 +231,8 @@ def registration_section(results: SubjectResults) -> Section:
                 sheet_png(sheet),
                 "image/png",
                 "Baseline, follow-up before and after warping, and their absolute differences",
-                "Yellow: baseline mask. Differences are absolute, in one grey window.",
+                "Yellow: baseline mask. Each visit has its own grey window; the differences are those"
+                " of the grey levels, absolute.",
             )
         ],
     )
@@ -229,12 +241,13 @@ def registration_section(results: SubjectResults) -> Section:
 def _registration_row(
     cut: Cut, fixed: Volume, moving: Volume, warped: Volume, results: SubjectResults, half: float
 ) -> list[Panel]:
+    """Return one plane; each visit in its own window, so that scanner gain is no difference."""
     base, before, after = cut.of(fixed.data), cut.of_other(moving), cut.of(warped.data)
-    level = overlays.window([_near(cut, p, half) for p in (base, after)])
-    gaps = [np.abs(p - base) for p in (before, after)]
-    contrast = (0.0, 0.6 * (level[1] - level[0]))
-    pictures = [overlays.grey(p, level) for p in (base, before, after)]
-    pictures += [overlays.grey(np.nan_to_num(g), contrast) for g in gaps]
+    windows = [overlays.window([_near(cut, p, half)]) for p in (base, after)]
+    pictures = [overlays.grey(base, windows[0])]
+    pictures += [overlays.grey(p, windows[1]) for p in (before, after)]
+    first, *others = (picture[..., 0].astype(np.float64) for picture in pictures)
+    pictures += [overlays.grey(np.abs(p - first), (0.0, 0.6 * 255)) for p in others]
     lines = _outlines(cut, results.baseline.mask)
     return [Panel(cut, picture, lines) for picture in pictures]
 
