@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from cli.common import Quiet, Threads, set_up
-from pipeline.errors import ReadError
+from pipeline.errors import ReadError, SettingsError
 
 if TYPE_CHECKING:
     from pipeline.report.card import Card
@@ -54,7 +54,9 @@ def subject(
     from pipeline.report.results import SubjectResults
     from pipeline.report.subject import subject_page
 
-    first, later = sessions.split(",")
+    first, _, later = sessions.partition(",")
+    if not later or "," in later:
+        raise SettingsError(f"--sessions {sessions}: two names are needed, as baseline,followup")
     folder = study_dir / f"sub-{subject}"
     if not folder.is_dir():
         raise ReadError(f"{folder}: no such folder; run the study for subject {subject} first")
@@ -228,10 +230,10 @@ def _covariates(sheet: Path | None, subject: str) -> dict[str, str]:
     rows = frame[frame["subject"] == subject]
     if rows.empty:
         return {}
-    row = rows.iloc[0]
+    row = rows.iloc[0].to_dict()
     found = {"split": str(row["split"])} if "split" in row else {}
-    if "response" in row:
-        found["pathological response"] = "responder" if row["response"] == 1 else "non-responder"
+    if row.get("response") in (0, 1):
+        found["pathological response"] = ("non-responder", "responder")[int(row["response"])]
     return found
 
 

@@ -16,6 +16,8 @@ GRID_COLOUR = "#7ad7ff"
 JACOBIAN_COLOURS = "RdBu_r"
 
 _GAP_PX, _TITLE_PX, _SIDE_PX, _BAR_PX = 6, 22, 26, 96
+#: A row of thin slices is still high enough for its title.
+_LOWEST_PX = 72
 _LETTER = {"color": "white", "fontsize": 8, "fontweight": "bold"}
 
 
@@ -79,6 +81,7 @@ def sheet_png(sheet: Sheet, *, width_px: int = 1160) -> bytes:
     bar = _BAR_PX if sheet.colour_bar else 0
     room = width_px - _SIDE_PX - bar - _GAP_PX * (len(widths) - 1)
     px_per_mm = room / sum(widths)
+    heights = [max(height, _LOWEST_PX / px_per_mm) for height in heights]
     height_px = _TITLE_PX + round(sum(heights) * px_per_mm) + _GAP_PX * (len(heights) - 1) + 2
     with house_style():
         figure = new_figure(width_px, height_px)

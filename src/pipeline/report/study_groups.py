@@ -24,7 +24,7 @@ _BAND = 0.05
 def groups_section(results: StudyResults) -> Section | None:
     """Return box plots of the card's features by outcome."""
     card = results.card
-    if results.features is None or not card.comparisons:
+    if results.features is None or not card.comparisons or card.outcome not in results.subjects:
         return None
     sheet = results.subjects[["subject", "split", card.outcome]]
     frame = results.features.merge(sheet, on="subject", how="left", validate="one_to_one")

@@ -61,8 +61,10 @@ def trees_section(results: StudyResults) -> Section | None:
 def selection_section(results: StudyResults) -> Section | None:
     """Return which features each support vector machine uses."""
     rows: list[Sequence[str]] = []
-    for name, model in results.models.items():
-        if name.startswith(_TREES) or model.selection is None:
+    order = [] if results.auc is None else results.auc["model"].astype(str).tolist()
+    for name in order:
+        model = results.models.get(name)
+        if model is None or model.selection is None:
             continue
         rows += _selected_rows(results.card.model(name), model.selection)
     if not rows:

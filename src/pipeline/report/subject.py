@@ -146,18 +146,19 @@ _UNITS = (
 
 
 def _rows(what: str, record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return a row per number that a block measured; the name's ending is its unit."""
+    """Return a row per number (or list of them) that a block measured, with its unit."""
     rows = []
     for name, value in record.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        values = value if isinstance(value, list | tuple) else [value]
+        if not values or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
             continue
         unit, label = "", name
         for ending, words in _UNITS:
             if name.endswith(ending):
                 unit, label = words, name[: -len(ending)]
                 break
-        shown = f"{value:,}" if isinstance(value, int) else significant(value, 4)
-        rows.append((f"{what}: {label.replace('_', ' ')}", shown, unit))
+        shown = [f"{v:,}" if isinstance(v, int) else significant(v, 4) for v in values]
+        rows.append((f"{what}: {label.replace('_', ' ')}", ", ".join(shown), unit))
     return rows
 
 
@@ -171,7 +172,9 @@ def _provenance(records: Sequence[tuple[str, Mapping[str, Any]]]) -> Section | N
     rows = []
     for name, record in records:
         settings = {k: v for k, v in (record.get("settings") or {}).items() if k not in _NOT_SHOWN}
-        text = "; ".join(f"{key} = {value}" for key, value in flatten(settings).items())
+        # Of a path only the name: the folder differs between machines, the result does not.
+        texts = {key: value.rsplit("/", 1)[-1] for key, value in flatten(settings).items()}
+        text = "; ".join(f"{key} = {value}" for key, value in texts.items())
         block = f"{record.get('block', '')} {record.get('block_version', '')}".strip()
         rows.append((name, block, str(record.get("output_sha256", ""))[:12], text))
     table = Table("Files of this page and how they were made",

@@ -231,8 +231,8 @@ def registration_section(results: SubjectResults) -> Section:
                 sheet_png(sheet),
                 "image/png",
                 "Baseline, follow-up before and after warping, and their absolute differences",
-                "Yellow: baseline mask. Each visit has its own grey window; the differences are those"
-                " of the grey levels, absolute.",
+                "Yellow: baseline mask. Each visit has its own grey window; differences are"
+                " absolute, of the grey levels.",
             )
         ],
     )

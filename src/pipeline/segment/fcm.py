@@ -60,8 +60,9 @@ def spatial_fcm(
     fuzzifier: float = 2.0,
     membership_power: float = 1.0,
     spatial_power: float = 1.0,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-3,
     max_iterations: int = 300,
+    start: Floats | None = None,
 ) -> FuzzyClusters:
     """Cluster the voxels of a mask by intensity and by the clusters of their neighbours.
 
@@ -83,6 +84,8 @@ def spatial_fcm(
     max_iterations : int
         Cap on updates. Reaching it logs a warning and leaves `converged` false: the clusters
         are still usable, and the caller sees by how much they moved last.
+    start : (clusters, C) float array, optional
+        Centres to start from, in the units of the features.
 
     Returns
     -------
@@ -100,9 +103,9 @@ def spatial_fcm(
 
     Notes
     -----
-    Chuang et al., Computerized Medical Imaging and Graphics 30 (2006) 9-15, in 3-D. The start
-    is deterministic: centres are the means of equally filled ranges of the projection on the
-    channels' common brightness. Neighbours outside the mask add nothing to h.
+    Chuang et al., Computerized Medical Imaging and Graphics 30 (2006) 9-15, in 3-D. Without
+    `start` the first centres are the means of equally filled ranges of brightness (the mean of
+    the standardised channels), so that nothing is random. Neighbours outside the mask add nothing to h.
     """
     _check_options(clusters, fuzzifier, membership_power, spatial_power, max_iterations)
     box = _bounding_box(mask)
@@ -112,7 +115,10 @@ def spatial_fcm(
     shift, scale = values.mean(axis=0), values.std(axis=0)
     scale[scale == 0] = 1.0
     standard = (values - shift) / scale
-    centres = _starting_centres(standard, clusters)
+    if start is None:
+        centres = _starting_centres(standard, clusters)
+    else:
+        centres = (_check_start(start, clusters, values.shape[1]) - shift) / scale
     blur = _Neighbourhood(inside)
     previous = np.zeros((clusters, len(standard)))
     for iteration in range(1, max_iterations + 1):
@@ -217,6 +223,15 @@ def _check_options(
         problems.append(f"max_iterations is {cap}, must be 1 or more")
     if problems:
         raise SettingsError("fuzzy C-means: " + "; ".join(problems))
+
+
+def _check_start(start: Floats, clusters: int, channels: int) -> Floats:
+    if start.shape != (clusters, channels):
+        raise SettingsError(
+            f"fuzzy C-means: start has shape {start.shape}, must be {(clusters, channels)}: a row "
+            "per cluster, a column per channel"
+        )
+    return start
 
 
 def _check_values(values: Floats, clusters: int) -> None:

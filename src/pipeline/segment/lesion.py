@@ -1,8 +1,9 @@
 """The lesion of one image: seed, spatial fuzzy C-means, region, and whether there is one at all."""
 
+import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -39,6 +40,8 @@ _MARGIN_OF_RADIUS = 0.7
 _MOST_PASSES = 8
 #: Width of the Gaussian that tells the brightness at the seed: vessels blur away, lesions stay.
 _CEILING_BLUR_MM = 2.0
+#: A larger region may stand out by this much less and still be taken: its edge is the softer.
+_SAME_CONTRAST = 0.02
 #: The surroundings that a region is compared with begin and end this far from it. The gap
 #: leaves out voxels that are part lesion.
 _SURROUND_MM = (2.5, 8.0)
@@ -158,7 +161,8 @@ class _Region:
     steps: tuple[StepSize, ...]
     passes: int
     settled: bool
-    touches_box: bool
+    contrast: float | None
+    touches_box: bool = False
 
 
 def segment_lesion(
@@ -209,15 +213,14 @@ def segment_lesion(
     seed = None if seed_mm is None else seed_voxel(grid, seed_mm)
     mask = np.zeros(grid.shape, dtype=np.bool_)
     found: _Region | None = None
-    contrast = enhancement = None
+    enhancement: float | None = None
     reason = ""
     try:
         if seed is None:
             seed = blob_peak(feature.data, grid, within)
-        found = _follow(feature.data, grid, allowed, seed, options)
-        contrast = _contrast(feature.data, found.mask, allowed, grid)
+        found = _find(feature.data, grid, allowed, seed, options, thin=seed_mm is not None)
         enhancement = _relative_enhancement(feature, found.mask)
-        _check_lesion(found.mask, contrast, enhancement, grid, options)
+        _check_lesion(found, enhancement, grid, options)
         mask = found.mask
     except EmptyRegionError as error:
         reason = str(error)
@@ -230,7 +233,6 @@ def segment_lesion(
         phase_time_s=feature.time_s,
         seed_source="peak" if seed_mm is None else "given",
         seed_mm=None if seed is None else _centre_mm(grid, seed),
-        contrast=contrast,
         enhancement=enhancement,
         **_how(found),
     )
@@ -257,37 +259,72 @@ def _feature_of(image: Series | Volume, options: LesionOptions) -> _Feature:
     return _Feature(data, base, "enhancement", phase, image.time_s[phase])
 
 
-def _follow(
-    data: Floats, grid: Geometry, allowed: Mask3D, seed: Index, options: LesionOptions
+def _find(
+    data: Floats,
+    grid: Geometry,
+    allowed: Mask3D,
+    seed: Index,
+    options: LesionOptions,
+    *,
+    thin: bool,
 ) -> _Region:
-    """Cluster round the seed, then round the region found, until the region stays the same."""
+    """Return the region at the seed, cut out of a box round it.
+
+    With the clusters asked for, an uneven lesion may fall into two of them. So the region is
+    also found with one cluster fewer, and taken when it is larger and stands out as well: a
+    region that leaks into gland stands out less.
+    """
     box = seed_box(grid, seed, options.seed_box_mm)
-    spacing = grid.spacing_mm
-    local = Geometry(data[box].shape, spacing, grid.origin_mm, grid.direction)
+    local = Geometry(data[box].shape, grid.spacing_mm, grid.origin_mm, grid.direction)
     at = tuple(int(i - part.start) for i, part in zip(seed, box, strict=True))
     inside = allowed[box]
-    values = _under_ceiling(data[box], inside, at, spacing, options.seed_reach_mm)
-    look = np.zeros(local.shape, dtype=np.bool_)
-    look[seed_box(local, at, min(_FIRST_BOX_MM, options.seed_box_mm))] = True
+    values = _under_ceiling(data[box], inside, at, local.spacing_mm, options.seed_reach_mm)
+    found = _follow(values, local, inside, at, options, options.clusters, thin=thin)
+    if options.clusters > 2:
+        with contextlib.suppress(EmptyRegionError):
+            other = _follow(values, local, inside, at, options, options.clusters - 1, thin=thin)
+            if _is_better(other, found):
+                found = other
+    mask = np.zeros(grid.shape, dtype=np.bool_)
+    mask[box] = found.mask
+    return replace(found, mask=mask, touches_box=_touches(found.mask, box, grid.shape))
+
+
+def _is_better(other: _Region, found: _Region) -> bool:
+    if other.contrast is None or found.contrast is None:
+        return False
+    larger = np.count_nonzero(other.mask) > np.count_nonzero(found.mask)
+    return bool(larger and other.contrast >= found.contrast - _SAME_CONTRAST)
+
+
+def _follow(
+    values: Floats,
+    grid: Geometry,
+    inside: Mask3D,
+    seed: Index,
+    options: LesionOptions,
+    count: int,
+    *,
+    thin: bool,
+) -> _Region:
+    """Cluster round the seed, then round the region found, until the region stays the same."""
+    look = np.zeros(grid.shape, dtype=np.bool_)
+    look[seed_box(grid, seed, min(_FIRST_BOX_MM, options.seed_box_mm))] = True
     previous: Mask3D | None = None
+    centres: Floats | None = None
     for passes in range(1, _MOST_PASSES + 1):
-        clusters = _cluster(values, look & inside, options)
-        region, steps = _region_at(clusters, look & inside, at, local, options)
+        clusters = _cluster(values, look & inside, options, count, centres)
+        centres = clusters.centres
+        foreground = (clusters.labels == count - 1) & look & inside
+        region, steps = _region_at(foreground, seed, grid, options, thin=thin)
         settled = previous is not None and bool(np.array_equal(region, previous))
         if settled:
             break
         previous = region
         radius = np.cbrt(3.0 * region.sum() * grid.voxel_volume_mm3 / (4.0 * np.pi))
-        look = within_mm(region, spacing, _MARGIN_MM + _MARGIN_OF_RADIUS * radius)
-    mask = np.zeros(grid.shape, dtype=np.bool_)
-    mask[box] = region
-    touches = _touches(region, box, grid.shape)
-    if touches:
-        log.warning(
-            "the region reaches the box of %g mm round the seed; if the lesion goes on, raise "
-            "--seed-box-mm", options.seed_box_mm,
-        )  # fmt: skip
-    return _Region(mask, clusters, steps, passes, settled, touches)
+        look = within_mm(region, grid.spacing_mm, _MARGIN_MM + _MARGIN_OF_RADIUS * radius)
+    contrast = _contrast(values, region, grid)
+    return _Region(region, clusters, steps, passes, settled, contrast)
 
 
 def _under_ceiling(
@@ -313,7 +350,9 @@ def _under_ceiling(
     return np.asarray(np.minimum(data, blurred[near].max()))
 
 
-def _cluster(values: Floats, look: Mask3D, options: LesionOptions) -> FuzzyClusters:
+def _cluster(
+    values: Floats, look: Mask3D, options: LesionOptions, count: int, start: Floats | None
+) -> FuzzyClusters:
     seen = values[look]
     if len(seen) and seen.min() == values.max():
         raise EmptyRegionError(
@@ -322,19 +361,19 @@ def _cluster(values: Floats, look: Mask3D, options: LesionOptions) -> FuzzyClust
     return spatial_fcm(
         values,
         look,
-        clusters=options.clusters,
+        clusters=count,
         fuzzifier=options.fuzzifier,
         membership_power=options.membership_power,
         spatial_power=options.spatial_power,
+        start=start,
     )
 
 
 def _region_at(
-    clusters: FuzzyClusters, look: Mask3D, seed: Index, grid: Geometry, options: LesionOptions
+    foreground: Mask3D, seed: Index, grid: Geometry, options: LesionOptions, *, thin: bool
 ) -> tuple[Mask3D, tuple[StepSize, ...]]:
-    """Return the region of the brightest cluster at the seed, and its size after each step."""
+    """Return the region of the foreground at the seed, and its size after each step."""
     spacing, reach = grid.spacing_mm, options.seed_reach_mm
-    foreground = (clusters.labels == options.clusters - 1) & look
     steps = [step_size("brightest cluster", foreground, grid)]
     opened = foreground
     if options.opening_mm > 0:
@@ -343,11 +382,18 @@ def _region_at(
     try:
         region = component_at(opened, seed, spacing, reach_mm=reach)
         steps.append(step_size("component at the seed", region, grid))
+        if not thin and steps[-1].volume_mm3 < options.minimum_mm3:
+            raise EmptyRegionError(
+                f"the brightest blob is too thin: without what a ball of {options.opening_mm:g} mm "
+                f"cannot enter, {steps[-1].volume_mm3:.1f} of {options.minimum_mm3:g} mm3 are left"
+            )
         if options.opening_mm > 0:  # give back the edges that the ball could not reach
             region = within_mm(region, spacing, options.opening_mm) & foreground
             steps.append(step_size("edges regained", region, grid))
     except EmptyRegionError:
-        # too small for the ball: the lesion is worth more than a clean outline
+        if not thin:
+            raise
+        # too small for the ball, but someone says that a lesion is there
         region = component_at(foreground, seed, spacing, reach_mm=reach)
         steps.append(step_size("component at the seed, not opened", region, grid))
     region = fill_holes(region, planewise=options.fill_planes)
@@ -355,7 +401,7 @@ def _region_at(
     return region, tuple(steps)
 
 
-def _contrast(data: Floats, region: Mask3D, allowed: Mask3D, grid: Geometry) -> float | None:
+def _contrast(data: Floats, region: Mask3D, grid: Geometry) -> float | None:
     """Return (median inside - 90th percentile around) / (median inside - median around).
 
     None when nothing lies around: the region fills what was given.
@@ -369,7 +415,6 @@ def _contrast(data: Floats, region: Mask3D, allowed: Mask3D, grid: Geometry) -> 
     )
     part = region[box]
     around = within_mm(part, grid.spacing_mm, end) & ~within_mm(part, grid.spacing_mm, gap)
-    around &= allowed[box]
     if not around.any():
         return None
     middle, bright = np.quantile(data[box][around], [0.5, 0.9])
@@ -386,13 +431,10 @@ def _relative_enhancement(feature: _Feature, region: Mask3D) -> float | None:
 
 
 def _check_lesion(
-    mask: Mask3D,
-    contrast: float | None,
-    enhancement: float | None,
-    grid: Geometry,
-    options: LesionOptions,
+    found: _Region, enhancement: float | None, grid: Geometry, options: LesionOptions
 ) -> None:
-    volume = float(np.count_nonzero(mask)) * grid.voxel_volume_mm3
+    volume = float(np.count_nonzero(found.mask)) * grid.voxel_volume_mm3
+    contrast = found.contrast
     if volume < options.minimum_mm3:
         raise EmptyRegionError(
             f"the region at the seed has {volume:.1f} mm3, less than {options.minimum_mm3:g} mm3 "
@@ -427,6 +469,7 @@ def _how(found: _Region | None) -> dict[str, Any]:
         "iterations": found.clusters.iterations,
         "converged": found.settled and found.clusters.converged,
         "centres": tuple(float(v) for v in found.clusters.centres[:, 0]),
+        "contrast": found.contrast,
         "touches_box": found.touches_box,
         "steps": found.steps,
     }

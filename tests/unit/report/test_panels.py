@@ -68,6 +68,21 @@ def test_window_is_centred_on_the_point():
     assert np.ptp(rows) == pytest.approx(90, abs=4)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "window", "length", "expected"),
+    [(50, 20, 100, 50), (3, 20, 100, 10), (99, 20, 100, 90), (3, 120, 100, 50)],
+)
+def test_a_window_stays_inside_the_slice(wanted, window, length, expected):
+    assert panels._middle(wanted, window, length) == expected
+
+
+def test_rows_of_thin_slices_keep_room_for_their_title():
+    thin = Geometry((200, 200, 3), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
+    cut = cut_plane(thin, "coronal", (0.0, 0.0, 0.0))
+    panel = Panel(cut, np.zeros((*cut.index.shape[:2], 3), np.uint8))
+    assert len(drawn(Sheet([[panel], [panel]], ["t"], ["a", "b"]))) > 2 * 72
+
+
 def test_all_panels_of_a_sheet_share_one_scale():
     cuts = [cut_plane(GRID, plane, (14.0, 18.0, 21.0)) for plane in overlays.PLANES]
     white = [Panel(c, np.full((*c.index.shape[:2], 3), 90, np.uint8)) for c in cuts]

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.report import app
-from pipeline.errors import ReadError
+from pipeline.errors import ReadError, SettingsError
 from pipeline.io import write_field, write_json, write_series, write_table, write_volume
 
 
@@ -89,6 +89,11 @@ def test_missing_folders_are_named(tmp_path):
         run("subject", "--subject", "009", "--study-dir", tmp_path)
     with pytest.raises(ReadError, match="run the study first"):
         run("study", "--study-dir", tmp_path / "none", "--subjects", tmp_path / "s.tsv")
+
+
+def test_two_sessions_are_needed(tmp_path):
+    with pytest.raises(SettingsError, match="two names are needed"):
+        run("subject", "--subject", "1", "--study-dir", tmp_path, "--sessions", "baseline")
 
 
 def test_help_shows_an_example():
