@@ -11,8 +11,9 @@ volume change is not cut short as it is by methods that stop early.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,7 @@ from pipeline.types import Array3D, Volume
 
 Array = npt.NDArray[np.float64]
 Axes = tuple[LatticeAxis, LatticeAxis, LatticeAxis]
+Item = TypeVar("Item")
 
 _LOG = logging.getLogger(__name__)
 
@@ -203,9 +205,7 @@ class _Problem:
             slope, offset = match_globally(self.fixed, state.moved, state.weight)
             return replace(state, slope=slope, offset=offset)
         sigma = tuple(self.stage.window_mm / v for v in self.stage.voxel_mm)
-        slopes, offsets = match_locally(
-            self.fixed, state.moved, state.weight, sigma, self.contrast
-        )
+        slopes, offsets = match_locally(self.fixed, state.moved, state.weight, sigma, self.contrast)
         return replace(state, slope=slopes, offset=offsets)
 
     def residual(self, state: _State) -> Array:
@@ -322,9 +322,7 @@ def _step(problem: _Problem, state: _State, smoothness: Smoothness) -> Array:
     return step
 
 
-def _index_map(
-    fixed: Volume, moving: Volume, affine: Array, at: Array
-) -> tuple[Array, Array]:
+def _index_map(fixed: Volume, moving: Volume, affine: Array, at: Array) -> tuple[Array, Array]:
     """Return Q (3, 3) and q0 (3, I, J, K): moving voxel = q0 + Q v, v along the fixed axes."""
     to_index = (moving.grid.direction / np.asarray(moving.grid.spacing_mm)).T
     turn = to_index @ affine[:3, :3] @ fixed.grid.direction
@@ -353,6 +351,6 @@ def _weighted_sd(values: Array, weight: Array) -> float:
     return float(np.sqrt((weight * (values - mean) ** 2).sum() / total)) or 1.0
 
 
-def _three(items):  # type: ignore[no-untyped-def]
+def _three(items: Iterable[Item]) -> tuple[Item, Item, Item]:
     one, two, three = items
     return one, two, three

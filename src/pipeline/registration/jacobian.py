@@ -172,7 +172,7 @@ def _inside(determinant: Array3D, mask: Mask3D | None) -> npt.NDArray[np.float64
             f"the mask has {mask.shape} voxels, the Jacobian map {values.shape}; "
             "give the mask of the fixed image"
         )
-    inside = values[mask.astype(bool)]
+    inside: npt.NDArray[np.float64] = values[mask.astype(bool)]
     if inside.size == 0:
         raise EmptyRegionError("the mask is empty: there is no voxel to take a mean Jacobian of")
     return inside

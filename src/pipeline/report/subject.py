@@ -70,8 +70,11 @@ def _notes(results: SubjectResults, numbers: Numbers) -> list[str]:
         elif visit.mask is not None and _touches_border(visit.mask.data > 0):
             notes.append(f"The mask of the {visit.name} scan touches the border of the image.")
         notes += [f"{visit.name.capitalize()}: {w}" for w in _warnings(visit.segmentation)]
-        if visit.phase.get("reason"):
-            notes.append(f"{visit.name.capitalize()}: {visit.phase['reason']}")
+        notes += [
+            f"{visit.name.capitalize()}: {record['reason']}"
+            for record in (visit.segmentation, visit.phase)
+            if record.get("reason")
+        ]
     folded = int((numbers.ratios <= 0).sum())
     if folded:
         notes.append(f"The map folds at {folded} voxels of the baseline mask (shown in green).")
@@ -124,7 +127,22 @@ def _table(results: SubjectResults, numbers: Numbers) -> Section:
         rows += _rows(f"Segmentation, {visit.name}", visit.segmentation)
     rows += _rows("Registration", results.registration.metrics)
     table = Table("Measured", ["What", "Value", "Unit"], rows, align="lrl", narrow=True)
-    return Section("Numbers", tables=[table])
+    return Section("Numbers", tables=[table, *_steps(results)])
+
+
+def _steps(results: SubjectResults) -> list[Table]:
+    """Return what was left after each step of the segmentation."""
+    rows = []
+    for visit in (results.baseline, results.followup):
+        steps = visit.segmentation.get("steps") or []
+        rows += [
+            (visit.name, str(step["step"]), f"{step['voxels']:,}", number(step["volume_mm3"], 0))
+            for step in steps
+        ]
+    if not rows:
+        return []
+    columns = ["Visit", "Step", "Voxels", "Volume (mm³)"]
+    return [Table("How the masks were found", columns, rows, align="llrr", narrow=True)]
 
 
 def _share(chosen: npt.NDArray[np.bool_]) -> float:

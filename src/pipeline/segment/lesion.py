@@ -17,6 +17,7 @@ from pipeline.preprocess.dce import choose_phase, pre_contrast_index
 from pipeline.segment.fcm import FuzzyClusters, spatial_fcm
 from pipeline.segment.postprocess import (
     StepSize,
+    box_round,
     component_at,
     fill_holes,
     open_by_ball,
@@ -40,6 +41,8 @@ _MARGIN_OF_RADIUS = 0.7
 _MOST_PASSES = 8
 #: Width of the Gaussian that tells the brightness at the seed: vessels blur away, lesions stay.
 _CEILING_BLUR_MM = 2.0
+#: A region of which no more than this share changed has settled.
+_SAME_REGION = 1e-3
 #: A larger region may stand out by this much less and still be taken: its edge is the softer.
 _SAME_CONTRAST = 0.02
 #: The surroundings that a region is compared with begin and end this far from it. The gap
@@ -85,7 +88,7 @@ class LesionOptions:
     spatial_power: float = 1.0
     seed_box_mm: float = 80.0
     seed_reach_mm: float = 10.0
-    opening_mm: float = 2.5
+    opening_mm: float = 3.0
     fill_planes: bool = False
     minimum_mm3: float = 100.0
     minimum_contrast: float = 0.4
@@ -311,13 +314,16 @@ def _follow(
     look = np.zeros(grid.shape, dtype=np.bool_)
     look[seed_box(grid, seed, min(_FIRST_BOX_MM, options.seed_box_mm))] = True
     previous: Mask3D | None = None
+    settled = False
     centres: Floats | None = None
     for passes in range(1, _MOST_PASSES + 1):
         clusters = _cluster(values, look & inside, options, count, centres)
         centres = clusters.centres
         foreground = (clusters.labels == count - 1) & look & inside
         region, steps = _region_at(foreground, seed, grid, options, thin=thin)
-        settled = previous is not None and bool(np.array_equal(region, previous))
+        if previous is not None:
+            changed = np.count_nonzero(region ^ previous)
+            settled = bool(changed <= _SAME_REGION * np.count_nonzero(region))
         if settled:
             break
         previous = region
@@ -407,12 +413,7 @@ def _contrast(data: Floats, region: Mask3D, grid: Geometry) -> float | None:
     None when nothing lies around: the region fills what was given.
     """
     gap, end = _SURROUND_MM
-    box = tuple(
-        slice(max(0, int(at.min()) - pad), int(at.max()) + pad + 1)
-        for at, pad in zip(
-            np.nonzero(region), (int(np.ceil(end / mm)) for mm in grid.spacing_mm), strict=True
-        )
-    )
+    box = box_round(region, grid.spacing_mm, end)
     part = region[box]
     around = within_mm(part, grid.spacing_mm, end) & ~within_mm(part, grid.spacing_mm, gap)
     if not around.any():

@@ -1,9 +1,9 @@
 """What makes a region of a foreground: one component, opened, filled; its size at each step."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from pipeline.errors import EmptyRegionError
@@ -106,21 +106,22 @@ def open_by_ball(mask: Mask3D, spacing_mm: Spacing, *, radius_mm: float) -> Mask
     return np.asarray(((away <= radius_mm) & padded)[1:-1, 1:-1, 1:-1])
 
 
-def detach(
-    region: Mask3D, seed: tuple[int, int, int], spacing_mm: Spacing, *, radius_mm: float
-) -> Mask3D:
-    """Return the region without attachments thinner than twice `radius_mm`.
-
-    The opened piece at (or nearest to) the seed stays; a region that the ball cannot enter
-    at all stays whole, so that a small lesion does not vanish.
-    """
-    opened = open_by_ball(region, spacing_mm, radius_mm=radius_mm)
-    if not opened.any():
-        return region
-    return component_at(opened, seed, spacing_mm, reach_mm=float("inf"))
-
-
 def within_mm(mask: Mask3D, spacing_mm: Spacing, distance_mm: float) -> Mask3D:
     """Return the voxels whose centre lies within `distance_mm` of a voxel of the mask."""
-    away: npt.NDArray[np.float64] = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)
-    return np.asarray(away <= distance_mm)
+    near = np.zeros_like(mask)
+    if not mask.any():
+        return near
+    box = box_round(mask, spacing_mm, distance_mm)
+    near[box] = ndimage.distance_transform_edt(~mask[box], sampling=spacing_mm) <= distance_mm
+    return near
+
+
+def box_round(mask: Mask3D, spacing_mm: Spacing, margin_mm: float) -> tuple[slice, slice, slice]:
+    """Return the slices ijk of the box that holds a mask, not empty, and a margin in mm."""
+    i, j, k = (
+        slice(max(0, int(at.min()) - pad), int(at.max()) + pad + 1)
+        for at, pad in zip(
+            np.nonzero(mask), (math.ceil(margin_mm / mm) for mm in spacing_mm), strict=True
+        )
+    )
+    return i, j, k
