@@ -41,10 +41,10 @@ class LatticeAxis:
         """Positions of all coefficients but the first and the last: they cover the box."""
         return np.asarray(self.start_mm + self.knot_mm * np.arange(1, self.count - 1))
 
-    def basis(self, position_mm: Array, derivative: Literal[0, 1, 2] = 0) -> Array:
+    def basis(self, position_mm: npt.ArrayLike, derivative: Literal[0, 1, 2] = 0) -> Array:
         """Return the (positions, count) matrix of the splines, or of a derivative per mm."""
         knots = self.start_mm + self.knot_mm * np.arange(self.count)
-        t = (np.asarray(position_mm)[:, None] - knots) / self.knot_mm
+        t = (np.asarray(position_mm, dtype=np.float64)[:, None] - knots) / self.knot_mm
         return _cubic(t, derivative) / self.knot_mm**derivative
 
 

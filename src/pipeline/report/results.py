@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from pipeline.geometry import same_grid
 from pipeline.report.card import Card
 from pipeline.types import DisplacementField, Series, Volume
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Seconds after injection at which most tumours are brightest.
 PEAK_TIME_S = 180.0
@@ -133,8 +135,8 @@ def measure(results: SubjectResults) -> Numbers:
 class ModelResults:
     """One model: its predictions and the features it uses."""
 
-    predictions: pd.DataFrame
-    selection: pd.DataFrame | None = None
+    predictions: "pd.DataFrame"
+    selection: "pd.DataFrame | None" = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,15 +169,15 @@ class StudyResults:
 
     name: str
     card: Card
-    subjects: pd.DataFrame
-    included: pd.DataFrame
-    exclusions: pd.DataFrame
-    failures: pd.DataFrame | None = None
-    features: pd.DataFrame | None = None
-    auc: pd.DataFrame | None = None
-    xgboost_auc: pd.DataFrame | None = None
+    subjects: "pd.DataFrame"
+    included: "pd.DataFrame"
+    exclusions: "pd.DataFrame"
+    failures: "pd.DataFrame | None" = None
+    features: "pd.DataFrame | None" = None
+    auc: "pd.DataFrame | None" = None
+    xgboost_auc: "pd.DataFrame | None" = None
     models: Mapping[str, ModelResults] = field(default_factory=dict)
-    truth: pd.DataFrame | None = None
+    truth: "pd.DataFrame | None" = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     dataset: Mapping[str, Any] = field(default_factory=dict)
     pages: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -186,7 +188,7 @@ class StudyResults:
         return bool(self.dataset.get("simulated"))
 
     @property
-    def analysed(self) -> pd.DataFrame | None:
+    def analysed(self) -> "pd.DataFrame | None":
         """Rows of the sheet that have features; None before the cohort step."""
         if self.features is None:
             return None

@@ -31,10 +31,11 @@ def subject_page(results: SubjectResults, *, back: Link | None = None) -> Page:
     if notes:
         sections.insert(0, Section("Take note", notes=notes))
     first, second = results.baseline.name, results.followup.name
+    known = "".join(f" {k.capitalize()}: {v}." for k, v in results.covariates.items())
     return Page(
         title=f"Subject {results.subject}",
-        subtitle=f"{first.capitalize()} and {second} scan, the deformation between them,"
-        " and what was measured.",
+        subtitle=f"{first.capitalize()} and {second} scan, the deformation between them, and what"
+        f" was measured.{known}",
         banner="SIMULATED IMAGES: no patient was imaged." if results.simulated else "",
         facts=_facts(numbers, results),
         sections=[s for s in sections if s is not None],
@@ -48,14 +49,12 @@ def subject_page(results: SubjectResults, *, back: Link | None = None) -> Page:
 
 
 def _facts(numbers: Numbers, results: SubjectResults) -> list[Fact]:
-    shown = list(results.covariates.items())
     first, second = numbers.volume_ml
     return [
         Fact(f"{number(first, 2)} mL", f"tumour volume, {results.baseline.name}"),
         Fact(f"{number(second, 2)} mL", f"tumour volume, {results.followup.name}"),
         Fact(number(numbers.volume_ratio, 3), "volume ratio of the masks"),
         Fact(number(numbers.mean, 3), "mean Jacobian in the baseline mask (volume ratio)"),
-        *(Fact(value, label) for label, value in shown),
     ]
 
 
@@ -67,7 +66,9 @@ def _notes(results: SubjectResults, numbers: Numbers) -> list[str]:
                 f"The mask of the {visit.name} scan is empty: no tumour was found there"
                 " (at follow-up, a complete response). Its features are missing and are imputed."
             )
-        elif visit.mask is not None and _touches_border(visit.mask.data > 0):
+        if visit.segmentation.get("touches_box"):
+            notes.append(f"The mask of the {visit.name} scan ends at the box round its seed.")
+        if volume > 0 and visit.mask is not None and _touches_border(visit.mask.data > 0):
             notes.append(f"The mask of the {visit.name} scan touches the border of the image.")
         notes += [f"{visit.name.capitalize()}: {w}" for w in _warnings(visit.segmentation)]
         notes += [
@@ -114,20 +115,46 @@ def _touches_border(mask: Mask3D) -> bool:
 
 def _table(results: SubjectResults, numbers: Numbers) -> Section:
     first, second = numbers.volume_ml
-    ratios = numbers.ratios
+    ratios, metrics = numbers.ratios, results.registration.metrics
     rows = [
         (f"Volume of the mask, {results.baseline.name}", number(first, 3), "mL"),
         (f"Volume of the mask, {results.followup.name}", number(second, 3), "mL"),
         ("Volume ratio of the masks", number(numbers.volume_ratio), "follow-up / baseline"),
         ("Mean Jacobian in the baseline mask", number(numbers.mean), "volume ratio"),
-        ("Voxels of the mask where the map folds", percent(_share(ratios <= 0), 2), ""),
+        ("Folding, in the baseline mask", percent(_share(ratios <= 0), 2), "voxels"),
+    ]
+    rows += [
+        (label, percent(metrics[key], 2) if unit == "voxels" else number(metrics[key]), unit)
+        for key, label, unit in _REGISTRATION
+        if is_number(metrics.get(key))
     ]
     for visit in (results.baseline, results.followup):
         rows += _phase_rows(visit)
-        rows += _rows(f"Segmentation, {visit.name}", visit.segmentation)
-    rows += _rows("Registration", results.registration.metrics)
     table = Table("Measured", ["What", "Value", "Unit"], rows, align="lrl", narrow=True)
-    return Section("Numbers", tables=[table, *_steps(results)])
+    return Section("Numbers", tables=[table, *_steps(results), *_everything(results)])
+
+
+#: Metrics of the registration for the first table: key, label, unit.
+_REGISTRATION = (
+    ("folding_fraction", "Folding, in the whole image", "voxels"),
+    ("minimum_jacobian", "Smallest Jacobian in the whole image", "volume ratio"),
+    ("inverse_consistency_mean_mm", "Inverse consistency error over the tissue, mean", "mm"),
+    ("inverse_consistency_p95_mm", "Inverse consistency error over the tissue, 95 % below", "mm"),
+    ("correlation_before", "Correlation of the scans before registration", ""),
+    ("correlation_affine", "Correlation after the affine step", ""),
+    ("correlation_after", "Correlation after the deformable step", ""),
+)
+
+
+def _everything(results: SubjectResults) -> list[Table]:
+    """Return every number that a block measured, under the block's own name for it."""
+    rows = _rows("Registration", results.registration.metrics)
+    for visit in (results.baseline, results.followup):
+        rows += _rows(f"Segmentation, {visit.name}", visit.segmentation)
+    if not rows:
+        return []
+    columns = ["What", "Value", "Unit"]
+    return [Table("All that was measured", columns, rows, align="lrl", narrow=True, collapsed=True)]
 
 
 def _steps(results: SubjectResults) -> list[Table]:

@@ -49,7 +49,7 @@ class FuzzyClusters:
     @property
     def labels(self) -> npt.NDArray[np.intp]:
         """The cluster of highest membership per voxel, shape (I, J, K)."""
-        return np.argmax(self.memberships, axis=-1)
+        return np.asarray(np.argmax(self.memberships, axis=-1))
 
 
 def spatial_fcm(
@@ -105,7 +105,8 @@ def spatial_fcm(
     -----
     Chuang et al., Computerized Medical Imaging and Graphics 30 (2006) 9-15, in 3-D. Without
     `start` the first centres are the means of equally filled ranges of brightness (the mean of
-    the standardised channels), so that nothing is random. Neighbours outside the mask add nothing to h.
+    the standardised channels), so that nothing is random. Neighbours outside the mask add
+    nothing to h.
     """
     _check_options(clusters, fuzzifier, membership_power, spatial_power, max_iterations)
     box = _bounding_box(mask)
@@ -121,16 +122,16 @@ def spatial_fcm(
         centres = (_check_start(start, clusters, values.shape[1]) - shift) / scale
     blur = _Neighbourhood(inside)
     previous = np.zeros((clusters, len(standard)))
-    for iteration in range(1, max_iterations + 1):
+    iterations, converged = 0, False
+    while not converged and iterations < max_iterations:
         plain = memberships_of(standard, centres, fuzzifier)
         current = blur.share(plain, membership_power, spatial_power)
         moved = centres_of(standard, current, fuzzifier)
         centre_move = float(np.abs(moved - centres).max())
-        change = float(np.abs(current - previous).max())
+        membership_change = float(np.abs(current - previous).max())
         centres, previous = moved, current
-        if centre_move <= tolerance:
-            break
-    converged = centre_move <= tolerance
+        iterations += 1
+        converged = centre_move <= tolerance
     if not converged:
         log.warning(
             "fuzzy C-means stopped after %d iterations; a centre still moves by %.2g standard "
@@ -142,9 +143,9 @@ def spatial_fcm(
     return FuzzyClusters(
         memberships=full,
         centres=centres[order] * scale + shift,
-        iterations=iteration,
+        iterations=iterations,
         centre_move=centre_move,
-        membership_change=change,
+        membership_change=membership_change,
         converged=converged,
     )
 
@@ -202,7 +203,7 @@ def _starting_centres(standard: Floats, clusters: int) -> Floats:
 def _bounding_box(mask: Mask3D) -> tuple[slice, ...]:
     found = ndimage.find_objects(mask.astype(np.uint8))
     if not found:
-        raise EmptyRegionError("the mask to cluster holds no voxel; widen the region round the seed")
+        raise EmptyRegionError("the mask to cluster holds no voxel; widen the region to search")
     return tuple(found[0])
 
 

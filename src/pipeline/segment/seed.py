@@ -118,7 +118,7 @@ def _blobness(
     hessian = (hessian + np.swapaxes(hessian, -1, -2)) / 2.0
     score = np.zeros(image.shape)
     down = (np.diagonal(hessian, axis1=-2, axis2=-1) < 0).all(axis=-1)
-    score[down] = np.maximum(0.0, -scale_mm**2 * np.linalg.eigvalsh(hessian[down])[:, -1])
+    score[down] = np.maximum(0.0, -(scale_mm**2) * np.linalg.eigvalsh(hessian[down])[:, -1])
     return score
 
 
@@ -144,7 +144,7 @@ def _block_mean(image: npt.NDArray[np.float64], steps: list[int]) -> npt.NDArray
 
 
 def extent_mm(grid: Geometry) -> npt.NDArray[np.float64]:
-    """Return the lowest and highest LPS position in mm, shape (2, 3), of the voxels' outer faces."""
+    """Return the lowest and highest LPS mm, shape (2, 3), that the voxels of a grid reach."""
     ends = np.array([(-0.5, n - 0.5) for n in grid.shape])
     points = index_to_world(grid, np.array(np.meshgrid(*ends, indexing="ij")).reshape(3, -1).T)
     return np.stack([points.min(axis=0), points.max(axis=0)])

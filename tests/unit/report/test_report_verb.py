@@ -63,7 +63,7 @@ def test_subject_page(study_folder):
     html = page.read_text("utf-8")
     assert done.stdout.strip() == str(page)
     assert "SIMULATED IMAGES" in html
-    assert "pathological response" in html
+    assert "Pathological response: responder." in html
     assert "Missing" not in html
     assert page.with_name("report.html.prov.json").is_file()
     before = page.read_bytes()

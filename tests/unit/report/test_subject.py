@@ -33,7 +33,8 @@ def test_whole_page(html):
     assert len(html) < 1_000_000
     assert [kind for kind, _ in images(html)] == ["image/png"] * 4 + ["image/svg+xml"] * 2
     for words in ("SIMULATED IMAGES", "Both visits", "Registration", "mean Jacobian",
-                  "inverse consistency mean", "follow-up", 'href="../report.html"'):  # fmt: skip
+                  "Inverse consistency error", "follow-up", "Split: test."
+                  , "All that was measured", 'href="../report.html"'):  # fmt: skip
         assert words in html
     assert "Take note" not in html
     assert "2001-02-03" not in html  # no time stamp
@@ -131,6 +132,19 @@ def test_folding_and_disagreement_are_said(subject_results, undrawn):
     notes = subject_page(replace(subject_results, registration=registration)).sections[0].notes
     assert any("folds at 1 voxels" in note for note in notes)
     assert any("differ by more than 25%" in note for note in notes)
+
+
+def test_what_the_segmentation_says_is_shown(subject_results, undrawn):
+    said = {"touches_box": True, "reason": "the seed lay beside the lesion",
+            "steps": [{"step": "opened", "voxels": 1234, "volume_mm3": 9255.0}]}  # fmt: skip
+    baseline = replace(subject_results.baseline, segmentation=said)
+    page = subject_page(replace(subject_results, baseline=baseline))
+    assert page.sections[0].notes == [
+        "The mask of the baseline scan ends at the box round its seed.",
+        "Baseline: the seed lay beside the lesion",
+    ]
+    tables = next(s for s in page.sections if s.title == "Numbers").tables
+    assert ("baseline", "opened", "1,234", "9,255") in tables[1].rows
 
 
 def test_warnings_of_the_blocks_are_passed_on(subject_results, undrawn):
