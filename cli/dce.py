@@ -57,7 +57,7 @@ def dce(
     images = read_series(series, time_s=numbers(time_s, "--time-s") if time_s else None)
     regions = []
     for path in (mask, within):
-        region = read_mask(path) if path is not None else None
+        region = read_mask(path, like=images.grid) if path is not None else None
         if region is not None:
             check_same_grid(images.grid, region.grid, (str(series), str(path)))
         regions.append(region.data != 0 if region is not None else None)

@@ -198,7 +198,7 @@ def _read_mask(path: Path, series: "Series", image: Path) -> "Volume":
     from pipeline.geometry import check_same_grid
     from pipeline.io import read_mask
 
-    mask = read_mask(path)
+    mask = read_mask(path, like=series.grid)
     check_same_grid(series.grid, mask.grid, (str(image), str(path)))
     return mask
 

@@ -35,6 +35,9 @@ def register(
     deformable: Annotated[
         str, typer.Option(help="After the affine stage: bspline, demons or none.")
     ] = "bspline",
+    affine_metric: Annotated[
+        str, typer.Option(help="Of the affine stage: correlation or mutual-information.")
+    ] = "correlation",
     grid_mm: Annotated[float, typer.Option(help="Knot distance of the B-spline.")] = 8.0,
     bending_mm2: Annotated[
         float, typer.Option(help="Weight of bending; more gives a smoother map.")
@@ -81,6 +84,7 @@ def register(
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     settings = engines.RegistrationSettings(
         deformable=cast(Any, deformable),
+        affine_metric=cast(Any, affine_metric),
         grid_mm=grid_mm,
         bending_mm2=bending_mm2,
         match_window_mm=match_window_mm,

@@ -25,7 +25,7 @@ def screen(
 ) -> None:
     """Read every file of the sheets whole; list who is included and who is not, with the reason.
 
-    Also draws flow.svg, the flow diagram.
+    Also draws screen.svg, the flow diagram up to here.
 
     Example: medpipe screen --images images.tsv --subjects subjects.tsv --out cohort
     """
@@ -63,7 +63,7 @@ def screen(
     )
     write_table(out / "included.tsv", included_table)
     write_table(out / "exclusions.tsv", exclusion_table)
-    write_text(out / "flow.svg", flow_svg(len(rows), exclusion_table, included_table))
+    write_text(out / "screen.svg", flow_svg(len(rows), exclusion_table, included_table))
     write_sidecars(
         [out / "included.tsv", out / "exclusions.tsv"],
         block="screen",

@@ -55,7 +55,7 @@ def segment(
     ] = 1.0,
     seed_box_mm: Annotated[
         float, typer.Option(help="Edge of the box round the seed that the lesion cannot leave.")
-    ] = 80.0,
+    ] = 100.0,
     seed_reach_mm: Annotated[
         float, typer.Option(help="How far beside the lesion the seed may lie.")
     ] = 10.0,
@@ -162,7 +162,7 @@ def _external(path: Path, label: int | None, grid: "Geometry") -> tuple["Mask3D"
     from pipeline.io import read_mask
     from pipeline.segment.postprocess import step_size
 
-    drawn = read_mask(path, label=label, like=grid)
+    drawn = read_mask(path, label=label)
     found = _on_grid(path, grid, label)
     empty = not found.any()
     steps = [step_size("drawn", drawn.data > 0, drawn.grid), step_size("on image", found, grid)]
@@ -181,7 +181,7 @@ def _on_grid(path: Path, grid: "Geometry", label: int | None = None) -> "Mask3D"
     from pipeline.io import read_mask
     from pipeline.preprocess.resample import resample_mask
 
-    mask = resample_mask(read_mask(path, label=label, like=grid), grid)
+    mask = resample_mask(read_mask(path, label=label), grid)
     return np.asarray(mask.data > 0)
 
 

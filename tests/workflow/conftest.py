@@ -19,10 +19,10 @@ ENVIRONMENT = {
 
 @pytest.fixture(scope="session")
 def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Fourteen simulated subjects and the generator's faulty ones; returns the folder."""
+    """Eighteen simulated subjects and the generator's faulty ones; returns the folder."""
     folder = tmp_path_factory.mktemp("cohort") / "nact"
     subprocess.run(
-        [sys.executable, "-m", "cli.main", "demo", "nact", "--subjects", "14", "--faults",
+        [sys.executable, "-m", "cli.main", "demo", "nact", "--subjects", "18", "--faults",
          "--out", str(folder)],
         check=True, env=ENVIRONMENT, cwd=ROOT, capture_output=True,
     )  # fmt: skip

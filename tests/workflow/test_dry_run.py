@@ -51,7 +51,7 @@ def skeleton(folder: Path, n_subjects: int, *, screened: bool, phases: int = 3) 
         rows = ["subject\tsplit\tcentre", *(f"s{n:04d}\ttest\tx" for n in range(n_subjects))]
         (cohort / "included.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
         (cohort / "exclusions.tsv").write_text("subject\n", encoding="utf-8")
-        (cohort / "flow.svg").touch()
+        (cohort / "screen.svg").touch()
     return folder / "tiny.yaml"
 
 

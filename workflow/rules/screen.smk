@@ -7,6 +7,7 @@ checkpoint screen:
     output:
         included="results/{study}/cohort/included.tsv",
         exclusions="results/{study}/cohort/exclusions.tsv",
+        flow="results/{study}/cohort/screen.svg",
     log:
         "logs/{study}/screen.log",
     benchmark:

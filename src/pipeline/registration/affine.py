@@ -1,8 +1,12 @@
-"""Rigid, then affine alignment by mutual information, with SimpleITK."""
+"""Rigid alignment by mutual information, then affine by correlation, with SimpleITK.
+
+Mutual information finds the way whatever the contrast, but its best scale is biased: two equal
+images end 0.27 mm apart on average on a 2 mm grid. Correlation ends within 0.01 mm.
+"""
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +14,12 @@ import SimpleITK as sitk
 
 from pipeline.errors import ConvergenceError
 from pipeline.geometry import to_sitk
+from pipeline.registration.itk_threads import one_thread
 from pipeline.types import Mask3D, Volume
 
 Array = npt.NDArray[np.float64]
+
+AffineMetric = Literal["correlation", "mutual-information"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,7 +39,12 @@ class AffineEstimate:
 
 
 def align(
-    fixed: Volume, moving: Volume, *, seed: int, mask: Mask3D | None = None
+    fixed: Volume,
+    moving: Volume,
+    *,
+    seed: int,
+    metric: AffineMetric = "correlation",
+    mask: Mask3D | None = None,
 ) -> AffineEstimate:
     """Return the affine map from fixed to moving.
 
@@ -42,6 +54,9 @@ def align(
         Images; any real type.
     seed : int
         Seed of the sample points.
+    metric : {"correlation", "mutual-information"}
+        What the affine stage maximises; correlation may be negative. The rigid stage always
+        takes mutual information.
     mask : (I, J, K) bool array, optional
         Compare only here.
 
@@ -53,20 +68,31 @@ def align(
     images = [sitk.Cast(to_sitk(v), sitk.sitkFloat32) for v in (fixed, moving)]
     region = None if mask is None else to_sitk(Volume(mask, fixed.grid))
     try:
-        start, name = _best_start(images[0], images[1], region, seed)
-        rigid, log = _optimise(images[0], images[1], start, "rigid", region, seed)
-        affine = sitk.AffineTransform(3)
-        affine.SetCenter(rigid.GetCenter())
-        affine.SetMatrix(rigid.GetMatrix())
-        affine.SetTranslation(rigid.GetTranslation())
-        affine, more = _optimise(images[0], images[1], affine, "affine", region, seed)
+        with one_thread():
+            affine, log = _rigid_then_affine(images[0], images[1], region, seed, metric)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ConvergenceError(
             f"the rigid and affine stage failed ({reason}); check that both images show the same "
             "part of the body, or start from their centres with --align-centres"
         ) from error
-    return AffineEstimate(matrix_of(affine), {"start": name, **log, **more})
+    return AffineEstimate(matrix_of(affine), log)
+
+
+def _rigid_then_affine(
+    fixed: Any, moving: Any, region: Any, seed: int, metric: AffineMetric
+) -> tuple[Any, dict[str, Any]]:
+    start, name = _best_start(fixed, moving, region, seed)
+    rigid, log = _optimise(_method(fixed, region, seed), fixed, moving, start, "rigid")
+    affine = sitk.AffineTransform(3)
+    affine.SetCenter(rigid.GetCenter())
+    affine.SetMatrix(rigid.GetMatrix())
+    affine.SetTranslation(rigid.GetTranslation())
+    method = _method(fixed, region, seed)
+    if metric == "correlation":
+        method.SetMetricAsCorrelation()
+    affine, more = _optimise(method, fixed, moving, affine, "affine")
+    return affine, {"start": name, **log, **more}
 
 
 def matrix_of(transform: Any) -> Array:
@@ -107,9 +133,8 @@ def _best_start(fixed: Any, moving: Any, region: Any, seed: int) -> tuple[Any, s
 
 
 def _optimise(
-    fixed: Any, moving: Any, start: Any, stage: str, region: Any, seed: int
+    method: Any, fixed: Any, moving: Any, start: Any, stage: str
 ) -> tuple[Any, dict[str, Any]]:
-    method = _method(fixed, region, seed)
     spacing = min(fixed.GetSpacing())
     shrink = [max(1, round(level / spacing)) for level in _LEVELS_MM[stage]]
     method.SetShrinkFactorsPerLevel([1 if s == 1 else _fitting(s, fixed) for s in shrink])
@@ -127,15 +152,13 @@ def _optimise(
     _LOG.info("%s: %s", stage, method.GetOptimizerStopConditionDescription())
     return start, {
         f"{stage}_steps": int(method.GetOptimizerIteration()),
-        f"{stage}_mutual_information": -float(method.GetMetricValue()),
+        f"{stage}_similarity": -float(method.GetMetricValue()),
         f"{stage}_stopped": _reason(method.GetOptimizerStopConditionDescription()),
     }
 
 
 def _method(fixed: Any, region: Any, seed: int) -> Any:
     method = sitk.ImageRegistrationMethod()
-    # One thread: the sum over samples then has one order on every machine.
-    method.SetNumberOfThreads(1)
     method.SetMetricAsMattesMutualInformation(_BINS)
     method.SetMetricSamplingStrategy(method.REGULAR)
     share = min(_SHARE_OF_VOXELS, _MOST_SAMPLES / fixed.GetNumberOfPixels())

@@ -5,6 +5,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from pipeline.geometry import field_from_sitk, to_sitk
+from pipeline.registration.itk_threads import one_thread
 from pipeline.types import Volume
 
 Array = npt.NDArray[np.float64]
@@ -30,6 +31,11 @@ def estimate_field(fixed: Volume, moving: Volume, affine: Array) -> tuple[Array,
     Vercauteren et al. 2009, NeuroImage 45:S61. Kept for comparison: it stops short of large
     volume changes and reads uptake that differs as motion.
     """
+    with one_thread():
+        return _estimate(fixed, moving, affine)
+
+
+def _estimate(fixed: Volume, moving: Volume, affine: Array) -> tuple[Array, int]:
     target = sitk.Cast(to_sitk(fixed), sitk.sitkFloat32)
     over = sitk.AffineTransform(affine[:3, :3].ravel().tolist(), affine[:3, 3].tolist())
     image = sitk.Resample(
@@ -42,7 +48,6 @@ def estimate_field(fixed: Volume, moving: Volume, affine: Array) -> tuple[Array,
             continue
         pair = [_coarser(each, shrink) for each in (target, image)]
         method = sitk.DiffeomorphicDemonsRegistrationFilter()
-        method.SetNumberOfThreads(1)
         method.SetNumberOfIterations(most)
         method.SetSmoothDisplacementField(True)
         method.SetStandardDeviations(_SMOOTHING_VOXELS)

@@ -8,7 +8,7 @@ import importlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from pipeline.registration.quality import inverse_consistency, measure
 from pipeline.types import DisplacementField, Volume
 
 Deformable = Literal["bspline", "demons", "none"]
+AffineMetric = Literal["correlation", "mutual-information"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ class RegistrationSettings:
     ----------
     deformable : {"bspline", "demons", "none"}
         Kind of deformable stage after the affine one.
+    affine_metric : {"correlation", "mutual-information"}
+        What the affine stage maximises; mutual information for images of other contrast.
     grid_mm : float
         Distance of the B-spline's coefficients on the finest level.
     bending_mm2 : float
@@ -59,6 +62,7 @@ class RegistrationSettings:
     """
 
     deformable: Deformable = "bspline"
+    affine_metric: AffineMetric = "correlation"
     grid_mm: float = 8.0
     bending_mm2: float = 0.3
     match_window_mm: float = 5.0
@@ -75,10 +79,15 @@ class RegistrationSettings:
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
                 raise SettingsError(f"{name} is {value}: it must be above 0")
-        if self.deformable not in ("bspline", "demons", "none"):
-            raise SettingsError(f"deformable {self.deformable!r}: use bspline, demons or none")
-        if self.compare_within not in ("image", "mask"):
-            raise SettingsError(f"compare_within {self.compare_within!r}: use image or mask")
+        for name, allowed in (
+            ("deformable", get_args(Deformable)),
+            ("affine_metric", get_args(AffineMetric)),
+            ("compare_within", ("image", "mask")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise SettingsError(
+                    f"{name} {getattr(self, name)!r}: use one of {', '.join(allowed)}"
+                )
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,8 @@ Interpolation = Literal["linear", "bspline3", "nearest"]
 _INVERTED_WITHIN = 1e-3
 _MOST_INVERSIONS = 60
 _SLOWER = 0.5
+#: Voxels beyond the outermost centres that round-off may put a border point at.
+_AT_BORDER = 1e-3
 
 
 def grid_points(grid: Geometry) -> Array:
@@ -45,14 +47,15 @@ def affine_to_field(matrix: npt.ArrayLike, grid: Geometry) -> DisplacementField:
 
 def displacement_at(field: DisplacementField, points_mm: npt.ArrayLike) -> Array:
     """Return u in mm (LPS) at points (..., 3), linear between voxel centres."""
-    index = np.moveaxis(world_to_index(field.grid, points_mm), -1, 0)
+    points = np.asarray(points_mm, dtype=np.float64)
+    index = world_to_index(field.grid, points.reshape(-1, 3)).T
     components = [
         ndimage.map_coordinates(
             np.asarray(field.data[..., c], dtype=np.float64), index, order=1, mode="nearest"
         )
         for c in range(3)
     ]
-    return np.stack(components, axis=-1)
+    return np.stack(components, axis=-1).reshape(points.shape)
 
 
 def apply_to_points(field: DisplacementField, points_mm: npt.ArrayLike) -> Array:
@@ -127,8 +130,8 @@ def invert(field: DisplacementField, grid: Geometry | None = None) -> Inverse:
         distance[chosen] = new_distance[better]
         factor[active[~better]] *= _SLOWER
     index = world_to_index(field.grid, found)
-    ends = np.asarray(field.grid.shape) - 0.5
-    inside = np.all((index >= -0.5) & (index <= ends), axis=1)
+    ends = np.asarray(field.grid.shape) - 1
+    inside = np.all((index >= -_AT_BORDER) & (index <= ends + _AT_BORDER), axis=1)
     shape = target.shape
     data = (found - wanted).reshape(*shape, 3)
     return Inverse(

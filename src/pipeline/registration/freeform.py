@@ -185,7 +185,7 @@ class _Problem:
         across = (moving.grid.direction.T @ fixed.grid.direction) ** 2
         blurred = _blur(moving, np.sqrt(across @ np.square(stage.voxel_mm)).tolist())
         self.coefficients = ndimage.spline_filter(blurred, _SPLINE_ORDER)
-        self.slopes = np.gradient(blurred)
+        self.slopes = [_spline_slope(self.coefficients, axis) for axis in range(3)]
         self.limit = np.asarray(blurred.shape) - 1
         self.turn, self.start = _index_map(fixed, moving, affine, at)
 
@@ -339,6 +339,14 @@ def _blur(volume: Volume, voxel_mm: Sequence[float]) -> Array:
     ]
     data = np.asarray(volume.data, dtype=np.float64)
     return np.asarray(ndimage.gaussian_filter(data, sigma, mode="nearest", truncate=3.0))
+
+
+def _spline_slope(coefficients: Array, axis: int) -> Array:
+    """Return the derivative per voxel of a cubic spline at its nodes, exact for the spline."""
+    for other in range(3):
+        kernel = [-0.5, 0.0, 0.5] if other == axis else [1 / 6, 4 / 6, 1 / 6]
+        coefficients = ndimage.correlate1d(coefficients, kernel, axis=other, mode="mirror")
+    return np.asarray(coefficients)
 
 
 def _sample(data: Array, index: Array) -> Array:

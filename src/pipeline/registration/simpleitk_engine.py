@@ -24,7 +24,7 @@ def estimate(pair: Pair, settings: RegistrationSettings) -> Estimate:
     """Return the map from fixed to moving; see `Engine`."""
     region = _region(pair, settings)
     fixed, moving = _as_float(pair.fixed), _as_float(pair.moving)
-    start = align(fixed, moving, seed=settings.seed, mask=region)
+    start = align(fixed, moving, seed=settings.seed, metric=settings.affine_metric, mask=region)
     log: dict[str, Any] = dict(start.log)
     warnings: tuple[str, ...] = ()
     along_axes = np.zeros((*fixed.grid.shape, 3))

@@ -57,7 +57,7 @@ class LesionOptions:
     fuzzifier: float = 2.0
     membership_power: float = 1.0
     spatial_power: float = 1.0
-    seed_box_mm: float = 80.0
+    seed_box_mm: float = 100.0
     seed_reach_mm: float = 10.0
     opening_mm: float = 3.0
     fill_planes: bool = False

@@ -23,7 +23,9 @@ def scaling(factor: float, centre: np.ndarray) -> np.ndarray:
 def test_no_and_constant_displacement_keep_volume(grid):
     zero = np.zeros((*grid.shape, 3))
     np.testing.assert_allclose(jacobian_determinant(zero, grid), 1, atol=1e-12)
-    np.testing.assert_allclose(jacobian_determinant(zero + [3.0, -7.0, 1.5], grid), 1, atol=1e-12)
+    np.testing.assert_allclose(
+        jacobian_determinant(np.add(zero, [3.0, -7.0, 1.5]), grid), 1, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(("factor", "volume"), [(1.1, 1.331), (0.8, 0.512)])

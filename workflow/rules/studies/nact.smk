@@ -48,6 +48,7 @@ rule nact_auc:
     output:
         auc="results/nact_auc.tsv",
         report="results/nact/report.html",
+        flow="results/nact/cohort/flow.svg",
     log:
         "logs/nact/auc.log",
     benchmark:
@@ -62,4 +63,5 @@ rule nact_auc:
         "(medpipe model compare {input.predictions:q} --reference fusion_subtype"
         " --bootstrap {params.bootstrap} --seed {params.seed} --out {output.auc:q}"
         " && medpipe report study --study-dir results/nact --auc {output.auc:q}"
-        " --subjects {input.subjects:q} --out {output.report:q}) > {log:q} 2>&1"
+        " --subjects {input.subjects:q} --out {output.report:q}"
+        " --out-flow {output.flow:q}) > {log:q} 2>&1"
