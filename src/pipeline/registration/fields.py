@@ -28,6 +28,9 @@ Interpolation = Literal["linear", "bspline3", "nearest"]
 #: A point counts as inverted when its image comes this near, in parts of the smallest voxel edge.
 _INVERTED_WITHIN = 1e-3
 _MOST_INVERSIONS = 60
+_FIXED_POINT_ROUNDS = 20
+#: Step, in parts of the smallest voxel edge, of the differences that Newton steps need.
+_NEWTON_DIFFERENCE = 1e-3
 _SLOWER = 0.5
 #: Voxels beyond the outermost centres that round-off may put a border point at.
 _AT_BORDER = 1e-3
@@ -104,8 +107,9 @@ def invert(field: DisplacementField, grid: Geometry | None = None) -> Inverse:
     Notes
     -----
     x <- x - B (x + u(x) - y), where B is the inverse of the affine map nearest to the field.
-    A point whose distance stops falling goes on with half the step. Each point ends when its
-    image lies within a thousandth of a voxel of y.
+    A point whose distance stops falling goes on with half the step; the few that are left after
+    20 rounds, where the field is steep, with Newton steps. Each point ends when its image lies
+    within a thousandth of a voxel of y.
     """
     target = grid if grid is not None else field.grid
     wanted = grid_points(target).reshape(-1, 3)
@@ -117,11 +121,14 @@ def invert(field: DisplacementField, grid: Geometry | None = None) -> Inverse:
     distance = np.linalg.norm(gap, axis=1)
     factor = np.ones(len(wanted))
     rounds = 0
-    for rounds in range(1, _MOST_INVERSIONS + 1):  # noqa: B007
+    for rounds in range(1, _MOST_INVERSIONS + 1):
         active = np.flatnonzero(distance > limit)
         if active.size == 0:
             break
-        trial = found[active] - factor[active, None] * (gap[active] @ back.T)
+        step = gap[active] @ back.T
+        if rounds > _FIXED_POINT_ROUNDS:
+            step = _newton_step(field, found[active], gap[active])
+        trial = found[active] - factor[active, None] * step
         new_gap = apply_to_points(field, trial) - wanted[active]
         new_distance = np.linalg.norm(new_gap, axis=1)
         better = new_distance < distance[active]
@@ -129,6 +136,8 @@ def invert(field: DisplacementField, grid: Geometry | None = None) -> Inverse:
         found[chosen], gap[chosen] = trial[better], new_gap[better]
         distance[chosen] = new_distance[better]
         factor[active[~better]] *= _SLOWER
+        if rounds == _FIXED_POINT_ROUNDS:
+            factor[:] = 1.0
     index = world_to_index(field.grid, found)
     ends = np.asarray(field.grid.shape) - 1
     inside = np.all((index >= -_AT_BORDER) & (index <= ends + _AT_BORDER), axis=1)
@@ -137,6 +146,20 @@ def invert(field: DisplacementField, grid: Geometry | None = None) -> Inverse:
     return Inverse(
         DisplacementField(data, target), inside.reshape(shape), distance.reshape(shape), rounds
     )
+
+
+def _newton_step(field: DisplacementField, at_mm: Array, gap_mm: Array) -> Array:
+    """Return (I + du/dx)^-1 gap at points (n, 3); the gap itself where the map is singular."""
+    h = _NEWTON_DIFFERENCE * min(field.grid.spacing_mm)
+    columns = [
+        (displacement_at(field, at_mm + h * axis) - displacement_at(field, at_mm - h * axis))
+        / (2 * h)
+        for axis in np.eye(3)
+    ]
+    matrix = np.eye(3) + np.stack(columns, axis=-1)
+    singular = np.abs(np.linalg.det(matrix)) < 1e-3
+    matrix[singular] = np.eye(3)
+    return np.asarray(np.linalg.solve(matrix, gap_mm[..., None])[..., 0])
 
 
 def nearest_affine(field: DisplacementField) -> Array:

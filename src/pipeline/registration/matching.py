@@ -52,14 +52,15 @@ def match_locally(
     feature based nonrigid registration") minimises: a lesion that takes up less contrast at
     the second visit differs by a local slope, not by its size.
     """
-    whole = _positive(match_globally(fixed, moved, weight)[0])
+    whole = _not_flat(match_globally(fixed, moved, weight)[0])
     smooth = _Smoother(weight, sigma_voxels)
     mean_fixed, mean_moved = smooth(fixed), smooth(moved)
     ridge = (_NOISE_PART * contrast) ** 2
     shared = smooth(moved * fixed) - mean_moved * mean_fixed
     spread = smooth(moved * moved) - mean_moved**2
     slope = (shared + ridge * whole) / (np.maximum(spread, 0.0) + ridge)
-    slope = np.clip(slope, whole / _GAIN_FACTOR, whole * _GAIN_FACTOR)
+    low, high = sorted((whole / _GAIN_FACTOR, whole * _GAIN_FACTOR))
+    slope = np.clip(slope, low, high)
     return slope, mean_fixed - slope * mean_moved
 
 
@@ -77,8 +78,8 @@ class _Smoother:
         return ndimage.gaussian_filter(values, self._sigma, mode="nearest", truncate=_TRUNCATE)
 
 
-def _positive(slope: float) -> float:
-    return slope if slope > 1e-3 else 1.0
+def _not_flat(slope: float) -> float:
+    return slope if abs(slope) > 1e-3 else 1.0
 
 
 def foreground(image: Array3D) -> Mask3D:

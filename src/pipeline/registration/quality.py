@@ -124,7 +124,7 @@ def _warnings(metrics: dict[str, Any], inverse_limit_mm: float) -> list[str]:
     if metrics["folding_fraction"] > 0:
         found.append(f"the map folds at {metrics['folding_fraction']:.2%} of the voxels")
     before, after = metrics["correlation_affine"], metrics["correlation_after"]
-    if before is not None and after is not None and after < before:
+    if before is not None and after is not None and abs(after) < abs(before):
         found.append(f"the deformable stage lowers the correlation, {before:.3f} to {after:.3f}")
     residual = metrics["inverse_residual_max_mm"]
     if residual is not None and residual > inverse_limit_mm:

@@ -16,6 +16,9 @@ Index = tuple[int, int, int]
 PEAK_SCALES_MM = (3.0, 5.0, 8.0, 12.0)
 #: The search for a peak runs on voxels of about this size.
 _SEARCH_SPACING_MM = 2.0
+#: A voxel brighter than all of these is a spike, not tissue.
+_NEIGHBOURS = np.ones((3, 3, 3), dtype=bool)
+_NEIGHBOURS[1, 1, 1] = False
 
 
 def seed_voxel(grid: Geometry, seed_mm: Sequence[float]) -> Index:
@@ -85,6 +88,7 @@ def blob_peak(
     """
     steps = [max(1, int(_SEARCH_SPACING_MM / mm + 1e-6)) for mm in grid.spacing_mm]
     coarse = _block_mean(np.nan_to_num(image.astype(np.float64), posinf=0.0, neginf=0.0), steps)
+    coarse = np.minimum(coarse, ndimage.maximum_filter(coarse, footprint=_NEIGHBOURS))
     spacing = np.asarray(grid.spacing_mm) * steps
     score = np.max([_blobness(coarse, spacing, scale) for scale in scales_mm], axis=0)
     allowed = np.ones(coarse.shape, dtype=bool)

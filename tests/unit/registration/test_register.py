@@ -62,6 +62,26 @@ def test_lesion_that_takes_up_less_is_not_read_as_smaller(lesion_case):
     assert result.jacobian.data[case.mask].mean() == pytest.approx(true, rel=0.05)
 
 
+def test_inverted_contrast_is_no_obstacle(lesion_case):
+    case = lesion_case()
+    negative = Volume(-case.moving.data, case.moving.grid)
+    settings = replace(FAST, affine_metric="mutual-information")
+    result = register(case.fixed, negative, settings=settings)
+    true = case.jacobian[case.mask].mean()
+    assert result.jacobian.data[case.mask].mean() == pytest.approx(true, rel=0.03)
+    assert result.metrics["warnings"] == []
+
+
+def test_images_that_lie_apart_start_from_their_centres(lesion_case):
+    case = lesion_case()
+    far = replace(case.moving.grid, origin_mm=(500.0, 0.0, 0.0))
+    settings = replace(FAST, align_centres=True)
+    result = register(case.fixed, Volume(case.moving.data, far), settings=settings)
+    true = case.jacobian[case.mask].mean()
+    assert result.jacobian.data[case.mask].mean() == pytest.approx(true, rel=0.03)
+    assert result.metrics["correlation_before"] is None
+
+
 def test_oblique_flipped_grid_gives_the_same_jacobian(shrunk, lesion_case):
     angle = 0.4
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0],

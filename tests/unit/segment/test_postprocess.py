@@ -67,7 +67,7 @@ def test_of_equally_near_components_the_larger():
 
 def test_nothing_within_reach_says_how_far():
     with pytest.raises(EmptyRegionError, match=r"within 3 mm of the seed \(the nearest lies 7.0 mm"):
-        component_at(two_blobs()[:, :, :], (0, 5, 2), (7.0, 7.0, 7.0), reach_mm=3.0)
+        component_at(two_blobs(), (0, 2, 1), (7.0, 7.0, 7.0), reach_mm=3.0)
     with pytest.raises(EmptyRegionError, match="there is none at all"):
         component_at(np.zeros((3, 3, 3), dtype=bool), (1, 1, 1), SPACING, reach_mm=3.0)
 
@@ -104,7 +104,7 @@ def test_opening_reads_mm(spacing):
     large = np.linalg.norm(points - [26, 26, 20], axis=-1) <= 9.0
     opened = open_by_ball(small | large, spacing, radius_mm=4.5)
     assert not (opened & small).any()
-    assert 0.9 * large.sum() < (opened & large).sum() <= large.sum()
+    assert 0.85 * large.sum() < (opened & large).sum() <= large.sum()
 
 
 def test_opening_of_what_is_thin_leaves_nothing():

@@ -1,0 +1,1 @@
+"""Simulated longitudinal breast DCE-MRI whose masks, fields and Jacobians are known exactly."""
