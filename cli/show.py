@@ -18,13 +18,13 @@ def show(
     from pipeline.io import read_table
 
     frame = read_table(table)
-    first = frame.columns[0]
     if len(frame.columns) > 8:
-        frame = frame.set_index(first).T.rename_axis(None, axis=1)
-    typer.echo(
-        frame.to_string(
-            float_format=lambda v: f"{v:.3f}",
-            na_rep="",
-            index=frame.index.name is not None or len(frame.columns) > 0,
-        )
-    )
+        frame = frame.set_index(frame.columns[0]).T.rename_axis(None, axis=1)
+        text = frame.to_string(float_format=_short, na_rep="")
+    else:
+        text = frame.to_string(float_format=_short, na_rep="", index=False)
+    typer.echo(text)
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}"

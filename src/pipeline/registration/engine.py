@@ -67,7 +67,7 @@ class RegistrationSettings:
     bending_mm2: float = 0.3
     match_window_mm: float = 5.0
     reach_mm: float = 20.0
-    most_voxels: int = 2_500_000
+    most_voxels: int = 1_200_000
     compare_within: Literal["image", "mask"] = "image"
     mask_margin_mm: float = 10.0
     align_centres: bool = False

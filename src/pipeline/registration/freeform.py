@@ -41,6 +41,7 @@ _LOG = logging.getLogger(__name__)
 #: A pass ends when a step lowers the energy by less than this part of it.
 _LEAST_GAIN = 5e-3
 _MOST_STEPS = 12
+_MOST_STEPS_REPAIRING = 3
 _MOST_CONJUGATE = 25
 #: Conjugate gradients end at this part of the first (preconditioned, squared) residual.
 _CONJUGATE_END = 1e-3
@@ -78,13 +79,13 @@ class Pass:
 
 @dataclass(frozen=True)
 class PassReport:
-    """How a pass went: sizes, steps, energies, and why it ended."""
+    """How a pass went: sizes, steps, sum of squares, and why it ended."""
 
     knot_mm: float
     voxels: int
     steps: int
-    energy_first: float
-    energy_last: float
+    misfit_first_mm3: float
+    misfit_last_mm3: float
     repairs: int
     stopped: str
 
@@ -124,15 +125,17 @@ def estimate_field(
     ends = np.asarray(fixed.grid.spacing_mm) * (np.asarray(fixed.grid.shape) - 1)
     axes = _three(cover(float(end), passes[0].knot_mm) for end in ends)
     coefficients = np.zeros((axes[0].count, axes[1].count, axes[2].count, 3))
+    stiffness = np.ones([axis.count - 2 for axis in axes])
     reports = []
     for stage in passes:
         if stage.knot_mm < 0.75 * axes[0].knot_mm:
             axes, coefficients = _three(refine(axis) for axis in axes), subdivide(coefficients)
+            stiffness = np.ones([axis.count - 2 for axis in axes])
         problem = _Problem(fixed, moving, affine, stage, axes, weight)
-        coefficients, report = _run(problem, coefficients, reach_mm)
+        coefficients, stiffness, report = _run(problem, coefficients, stiffness, reach_mm)
         _LOG.info(
-            "knots %g mm: %d steps, energy %.4g to %.4g, %s",
-            stage.knot_mm, report.steps, report.energy_first, report.energy_last, report.stopped,
+            "knots %g mm: %d steps, misfit %.4g to %.4g mm3, %s",
+            stage.knot_mm, report.steps, report.misfit_first_mm3, report.misfit_last_mm3, report.stopped,
         )  # fmt: skip
         reports.append(report)
     positions = (np.arange(n) * s for n, s in zip(fixed.grid.shape, fixed.grid.spacing_mm,
@@ -236,42 +239,44 @@ class _Problem:
         return float(determinant.min()), determinant
 
 
-def _run(problem: _Problem, coefficients: Array, reach_mm: float) -> tuple[Array, PassReport]:
+def _run(
+    problem: _Problem, coefficients: Array, stiffness: Array, reach_mm: float
+) -> tuple[Array, Array, PassReport]:
     """Step until converged; where the map comes near folding, stiffen the lattice and go on."""
-    weight = np.full([axis.count - 2 for axis in problem.axes], problem.stage.bending_mm2)
-    first, steps, repairs = -1.0, 0, 0
+    misfits: list[float] = []
+    repairs = 0
     while True:
-        smoothness = Smoothness(problem.axes, reach_mm, weight)
-        coefficients, energies, stopped = _descend(problem, coefficients, smoothness)
-        first = energies[0] if first < 0 else first
-        steps += len(energies) - 1
+        smoothness = Smoothness(problem.axes, reach_mm, problem.stage.bending_mm2 * stiffness)
+        most = _MOST_STEPS_REPAIRING if repairs else _MOST_STEPS
+        coefficients, more, stopped = _descend(problem, coefficients, smoothness, most)
+        misfits += more
         least, determinant = problem.least_jacobian(coefficients)
         if least >= _LEAST_JACOBIAN or repairs == _MOST_REPAIRS:
             break
         repairs += 1
-        near = gather((determinant < 2 * _LEAST_JACOBIAN)[..., None].astype(np.float64),
-                      problem.basis)[1:-1, 1:-1, 1:-1, 0]  # fmt: skip
-        weight = np.where(near > 0, weight * _STIFFER, weight)
+        folding = (determinant < 2 * _LEAST_JACOBIAN)[..., None].astype(np.float64)
+        near = gather(folding, problem.basis)[1:-1, 1:-1, 1:-1, 0] > 0
+        stiffness = np.where(near, stiffness * _STIFFER, stiffness)
     report = PassReport(
         knot_mm=problem.stage.knot_mm,
         voxels=int(problem.fixed.size),
-        steps=steps,
-        energy_first=first,
-        energy_last=energies[-1],
+        steps=len(misfits) - repairs - 1,
+        misfit_first_mm3=misfits[0],
+        misfit_last_mm3=misfits[-1],
         repairs=repairs,
         stopped=stopped,
     )
-    return coefficients, report
+    return coefficients, stiffness, report
 
 
 def _descend(
-    problem: _Problem, coefficients: Array, smoothness: Smoothness
+    problem: _Problem, coefficients: Array, smoothness: Smoothness, most: int
 ) -> tuple[Array, list[float], str]:
     """Gauss-Newton steps with halving; the matched intensities are renewed after each."""
     state = problem.match(problem.look(coefficients))
-    energies = [problem.misfit(state) + 0.5 * smoothness.energy(state.coefficients)]
-    for _ in range(_MOST_STEPS):
-        now = problem.misfit(state) + 0.5 * smoothness.energy(state.coefficients)
+    misfits = [problem.misfit(state)]
+    for _ in range(most):
+        now = misfits[-1] + 0.5 * smoothness.energy(state.coefficients)
         step = _step(problem, state, smoothness)
         step *= min(1.0, _LONGEST_STEP * problem.stage.knot_mm / max(np.abs(step).max(), 1e-12))
         length = 1.0
@@ -283,12 +288,12 @@ def _descend(
                 break
             length /= 2
         else:
-            return state.coefficients, energies, "no step lowers the energy"
+            return state.coefficients, misfits, "no step lowers the energy"
         state = problem.match(trial)
-        energies.append(energy)
+        misfits.append(problem.misfit(state))
         if now - energy < _LEAST_GAIN * now:
-            return state.coefficients, energies, "converged"
-    return state.coefficients, energies, f"{_MOST_STEPS} steps"
+            return state.coefficients, misfits, "converged"
+    return state.coefficients, misfits, f"{most} steps"
 
 
 def _step(problem: _Problem, state: _State, smoothness: Smoothness) -> Array:

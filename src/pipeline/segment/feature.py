@@ -38,8 +38,12 @@ class Feature:
     after: Floats | None = None
 
     def relative_enhancement(self, region: Mask3D) -> float | None:
-        """Return the mean enhancement over the mean S0 of a region; None for a single image."""
-        if self.before is None or self.after is None:
+        """Return the mean enhancement over the mean S0 of a region.
+
+        None for a single image, and for intensities with another zero (S0 below 0 somewhere,
+        as after z-scoring), whose ratios mean nothing.
+        """
+        if self.before is None or self.after is None or self.before.min() < 0:
             return None
         base = float(self.before[region].mean())
         rise = float(self.after[region].mean()) - base

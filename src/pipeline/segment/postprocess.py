@@ -117,6 +117,18 @@ def regain_edges(
     return np.asarray(within_mm(opened, spacing_mm, reach_mm) & foreground)
 
 
+def roundness(mask: Mask3D, spacing_mm: Spacing) -> float:
+    """Return the volume over that of a ball as long as the mask: 1 for a ball, 0 for a thread.
+
+    The length is that of an ellipsoid with the same largest second moment.
+    """
+    spacing = np.asarray(spacing_mm)
+    points = np.argwhere(mask) * spacing
+    moments = np.cov(points.T, bias=True) + np.diag(spacing**2 / 12.0)  # of the voxels themselves
+    radius = np.sqrt(5.0 * np.linalg.eigvalsh(moments)[-1])
+    return float(len(points) * spacing.prod() / (4.0 / 3.0 * np.pi * radius**3))
+
+
 def within_mm(mask: Mask3D, spacing_mm: Spacing, distance_mm: float) -> Mask3D:
     """Return the voxels whose centre lies within `distance_mm` of a voxel of the mask."""
     near = np.zeros_like(mask)

@@ -17,6 +17,7 @@ from pipeline.segment.postprocess import (
     fill_holes,
     open_by_ball,
     regain_edges,
+    roundness,
     step_size,
     within_mm,
 )
@@ -39,6 +40,8 @@ _SAME_REGION = 1e-3
 _SAME_CONTRAST = 0.02
 #: Width of the Gaussian that tells the brightness at the seed: vessels blur away, lesions stay.
 _CEILING_BLUR_MM = 2.0
+#: A region with hardly a core must be this round to be a small lesion; a vessel is below 0.05.
+_ROUND = 0.2
 #: The surroundings that a region is compared with begin and end this far from it. The gap
 #: leaves out voxels that are part lesion.
 _SURROUND_MM = (2.5, 8.0)
@@ -111,7 +114,8 @@ def find_region(
     options : LesionOptions
         How it is looked for.
     thin : bool
-        Accept a region that a ball of ``options.opening_mm`` cannot enter.
+        Accept a round region of less than ``options.minimum_mm3`` where a ball of
+        ``options.opening_mm`` fits in: a small lesion, where someone says that one is.
 
     Returns
     -------
@@ -121,7 +125,7 @@ def find_region(
     Raises
     ------
     EmptyRegionError
-        If nothing bright lies within reach of the seed.
+        If nothing bright lies within reach of the seed, or only a vessel.
 
     Notes
     -----
@@ -149,17 +153,21 @@ def find_region(
     return replace(found, mask=mask, touches_box=_touches(found.mask, box, grid.shape))
 
 
-def contrast_of(data: Floats, region: Mask3D, grid: Geometry) -> float | None:
+def contrast_of(
+    data: Floats, region: Mask3D, grid: Geometry, allowed: Mask3D | None = None
+) -> float | None:
     """Return how much a region stands out: 1 from even surroundings, 0 from equally bright ones.
 
     (median inside - 90th percentile around) / (median inside - median around), around being
-    2.5 to 8 mm away. Neither scale nor offset of the intensities matters. None when nothing
-    lies around.
+    2.5 to 8 mm away (and in `allowed`, where given). Neither scale nor offset of the
+    intensities matters. None when nothing lies around.
     """
     gap, end = _SURROUND_MM
     box = box_round(region, grid.spacing_mm, end)
     part = region[box]
     around = within_mm(part, grid.spacing_mm, end) & ~within_mm(part, grid.spacing_mm, gap)
+    if allowed is not None:
+        around &= allowed[box]
     if not around.any():
         return None
     middle, bright = np.quantile(data[box][around], [0.5, 0.9])
@@ -208,7 +216,19 @@ def _follow(search: _Search, clusters: int) -> Region:
         radius = np.cbrt(3.0 * found.mask.sum() * grid.voxel_volume_mm3 / (4.0 * np.pi))
         look = within_mm(found.mask, spacing, _MARGIN_MM + _MARGIN_OF_RADIUS * radius)
         found = _look_at(search, look, clusters, found)
-    return replace(found, contrast=contrast_of(search.values, found.mask, grid))
+    return replace(found, contrast=_best_contrast(search, found.mask))
+
+
+def _best_contrast(search: _Search, mask: Mask3D) -> float | None:
+    """Return the contrast to what lies around, or to what lies around where it is allowed.
+
+    A tight organ mask leaves little but lesion around it inside; outside may lie the heart, or
+    the rest of a lesion that the mask cuts off. A lesion stands out from either.
+    """
+    anywhere = contrast_of(search.values, mask, search.grid)
+    allowed = contrast_of(search.values, mask, search.grid, search.inside)
+    found = [value for value in (anywhere, allowed) if value is not None]
+    return max(found, default=None)
 
 
 def _look_at(
@@ -240,26 +260,29 @@ def _region_at(search: _Search, foreground: Mask3D) -> tuple[Mask3D, tuple[StepS
         steps.append(step_size("edges regained", cleaned, grid))
     try:
         region = component_at(cleaned, seed, spacing, reach_mm=reach)
-        if not search.thin:
-            _check_bulk(step_size("core", region & core, grid), options)
         steps.append(step_size("component at the seed", region, grid))
     except EmptyRegionError:
-        if not search.thin:
-            raise
-        # too small for the ball, but someone says that a lesion is there
+        # too small for the ball: a small lesion is worth more than a clean outline
         region = component_at(foreground, seed, spacing, reach_mm=reach)
         steps.append(step_size("component at the seed, not opened", region, grid))
-    region = fill_holes(region, planewise=options.fill_planes)
+    _check_bulk(search, region, region & core)
+    region = fill_holes(region, planewise=options.fill_planes) & search.inside
     steps.append(step_size("holes filled", region, grid))
     return region, tuple(steps)
 
 
-def _check_bulk(size: StepSize, options: LesionOptions) -> None:
-    if size.volume_mm3 < options.minimum_mm3:
+def _check_bulk(search: _Search, region: Mask3D, core: Mask3D) -> None:
+    """Refuse vessels: they have little or no core that a ball can enter, and are no balls."""
+    options = search.options
+    size = step_size("core", core, search.grid)
+    if size.volume_mm3 >= options.minimum_mm3:
+        return
+    shape = roundness(region, search.grid.spacing_mm)
+    if not search.thin or shape < _ROUND:
         raise EmptyRegionError(
-            f"the brightest blob is thin like a vessel: where a ball of {options.opening_mm:g} mm "
+            f"the region is thin like a vessel: where a ball of {options.opening_mm:g} mm "
             f"(--opening-mm) fits in, it has {size.volume_mm3:.1f} mm3, less than "
-            f"{options.minimum_mm3:g} (--minimum-mm3); give a seed in mm if it is the lesion"
+            f"{options.minimum_mm3:g} (--minimum-mm3), and its roundness is {shape:.2f}"
         )
 
 

@@ -34,9 +34,7 @@ def make_breast(
     depth = 1.0 - np.linalg.norm((points - [56.0, 78.0, 40.0]) / [52.0, 72.0, 37.0], axis=-1)
     body = depth > 0
     skin = body & (ndimage.distance_transform_edt(body, sampling=SPACING_MM) <= 2.5)
-    gland = ndimage.gaussian_filter(
-        (body & ~skin & (_texture(rng, 6.0) > 0.3)).astype(float), 0.75
-    )
+    gland = ndimage.gaussian_filter((body & ~skin & (_texture(rng, 6.0) > 0.3)).astype(float), 0.75)
     apart = points + ORIGIN_MM - CENTRE_MM
     distance = np.linalg.norm(apart, axis=-1) - radius_mm * 0.08 * _texture(rng, 6.0)
     share = np.clip(0.5 - (distance - radius_mm) / 2.4, 0.0, 1.0) if radius_mm else 0.0 * distance

@@ -23,14 +23,17 @@ def cube(size=40, spacing=2.0):
     return Geometry((size,) * 3, (spacing,) * 3, (0.0, 0.0, 0.0), np.eye(3))
 
 
-@pytest.mark.parametrize("radius", [5.0, 8.0, 12.0, 18.0])
+# on voxels of 2 mm, with a vessel of 3 mm along the edge
+@pytest.mark.parametrize(
+    ("radius", "least"), [(5.0, 0.85), (8.0, 0.88), (12.0, 0.94), (18.0, 0.97)]
+)
 @pytest.mark.parametrize("seeded", [True, False])
-def test_lesion_is_found_by_seed_and_by_peak(breast, dice, lesion_mm, radius, seeded):
+def test_lesion_is_found_by_seed_and_by_peak(breast, dice, lesion_mm, radius, least, seeded):
     series, true, _ = breast(radius_mm=radius)
     mask, record = segment_lesion(series, seed_mm=lesion_mm if seeded else None)
     assert record.status == "found"
     assert record.seed_source == ("given" if seeded else "peak")
-    assert dice(mask, true) > 0.93
+    assert dice(mask, true) > least
     assert record.converged
     assert (record.phase, record.phase_time_s) == (2, 180.0)
 
@@ -71,6 +74,22 @@ def test_no_lesion_is_said_and_no_gland_taken(breast, lesion_mm):
         assert not mask.any()
         assert record.status == "empty"
         assert record.reason
+
+
+def test_a_vessel_at_the_seed_is_no_lesion_and_a_small_ball_is_one():
+    grid = cube()
+    rng = np.random.default_rng(0)
+    vessel = np.zeros(grid.shape, dtype=bool)
+    vessel[4:36, 20:22, 20:22] = True
+    speck = ball(grid, (40.0, 41.0, 41.0), 3.9)  # 28 voxels of 8 mm3
+    for inside, status in ((vessel, "empty"), (speck, "found")):
+        image = Volume(10.0 * inside + rng.standard_normal(grid.shape), grid)
+        mask, record = segment_lesion(image, seed_mm=(40.0, 41.0, 41.0))
+        assert record.status == status
+        assert mask.any() == (status == "found")
+    assert "thin like a vessel" in segment_lesion(
+        Volume(10.0 * vessel, grid), seed_mm=(40.0, 41.0, 41.0)
+    )[1].reason  # fmt: skip
 
 
 def test_limits_name_value_limit_and_flag(breast, lesion_mm):
@@ -179,6 +198,17 @@ def test_phase_by_number_and_by_time(breast, lesion_mm):
         chosen(phase=4)
     with pytest.raises(SettingsError, match="phase 1 asked of a single image"):
         segment_lesion(series.image(0), options=LesionOptions(phase=1))
+
+
+def test_intensities_with_another_zero_have_no_ratio_but_the_same_lesion(breast, lesion_mm):
+    series, _, _ = breast()
+    mask, record = segment_lesion(series, seed_mm=lesion_mm)
+    assert record.enhancement is not None
+    assert 1.0 < record.enhancement < 2.0
+    scored = dataclasses.replace(series, data=(series.data - 200.0) / 150.0)
+    other, without = segment_lesion(scored, seed_mm=lesion_mm)
+    assert without.enhancement is None
+    assert (mask ^ other).sum() <= 1
 
 
 def test_within_keeps_the_lesion_inside(breast, lesion_mm):

@@ -9,6 +9,7 @@ from pipeline.segment.postprocess import (
     fill_holes,
     open_by_ball,
     regain_edges,
+    roundness,
     step_size,
     within_mm,
 )
@@ -66,7 +67,7 @@ def test_of_equally_near_components_the_larger():
 
 
 def test_nothing_within_reach_says_how_far():
-    with pytest.raises(EmptyRegionError, match=r"within 3 mm of the seed \(the nearest lies 7.0 mm"):
+    with pytest.raises(EmptyRegionError, match=r"within 3 mm .*nearest lies 7.0 mm away"):
         component_at(two_blobs(), (0, 2, 1), (7.0, 7.0, 7.0), reach_mm=3.0)
     with pytest.raises(EmptyRegionError, match="there is none at all"):
         component_at(np.zeros((3, 3, 3), dtype=bool), (1, 1, 1), SPACING, reach_mm=3.0)
@@ -139,3 +140,19 @@ def test_distance_is_in_mm():
     ijk = np.moveaxis(np.indices(mask.shape), 0, -1) - 10
     assert near.sum() == (np.linalg.norm(ijk * SPACING, axis=-1) <= 4.0).sum()
     assert not within_mm(np.zeros_like(mask), SPACING, 4.0).any()
+
+
+def test_roundness_of_a_ball_a_box_and_a_thread():
+    spacing = (0.5, 1.0, 0.8)
+    points = np.moveaxis(np.indices((60, 40, 40)), 0, -1) * spacing
+    ball = np.linalg.norm(points - [15.0, 18.0, 15.0], axis=-1) <= 10.0
+    assert roundness(ball, spacing) == pytest.approx(1.0, abs=0.02)
+    long = np.linalg.norm((points - [15.0, 18.0, 15.0]) / [14.0, 7.0, 7.0], axis=-1) <= 1.0
+    assert roundness(long, spacing) == pytest.approx(0.25, abs=0.01)  # 7 * 7 / 14^2
+    one = np.zeros((5, 5, 5), dtype=bool)
+    one[2, 2, 2] = True
+    # a cube: edge^3 / (4/3 pi (5/12)^1.5 edge^3)
+    assert roundness(one, (2.0, 2.0, 2.0)) == pytest.approx(0.8876, abs=1e-4)
+    thread = np.zeros((40, 5, 5), dtype=bool)
+    thread[:, 2, 2] = True
+    assert roundness(thread, (1.0, 1.0, 1.0)) < 0.01
