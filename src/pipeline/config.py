@@ -59,7 +59,11 @@ class SegmentSettings(Settings):
     clusters: int = Field(3, ge=2, le=5)
     fuzzifier: float = Field(2.0, gt=1)
     phase_time_s: Positive = Field(180.0, description="Post-contrast phase nearest to this time.")
+    seed_box_mm: Positive = Field(100.0, description="Edge of the box the lesion cannot leave.")
+    opening_mm: float = Field(3.0, ge=0, description="Thinner attachments are cut off.")
     minimum_mm3: Positive = Field(100.0, description="Smaller regions count as no lesion.")
+    minimum_contrast: float = Field(0.4, ge=0, le=1, description="Against the surroundings.")
+    minimum_enhancement: float = Field(0.5, ge=0, description="Over S0, for a contrast series.")
 
 
 class DceSettings(Settings):

@@ -135,8 +135,12 @@ def estimate_field(
         coefficients, stiffness, report = _run(problem, coefficients, stiffness, reach_mm)
         _LOG.info(
             "knots %g mm: %d steps, misfit %.4g to %.4g mm3, %s",
-            stage.knot_mm, report.steps, report.misfit_first_mm3, report.misfit_last_mm3, report.stopped,
-        )  # fmt: skip
+            stage.knot_mm,
+            report.steps,
+            report.misfit_first_mm3,
+            report.misfit_last_mm3,
+            report.stopped,
+        )
         reports.append(report)
     positions = (np.arange(n) * s for n, s in zip(fixed.grid.shape, fixed.grid.spacing_mm,
                                                   strict=True))  # fmt: skip
