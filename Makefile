@@ -1,6 +1,8 @@
 # Two commands do everything: `make demo` and `make test`. All can be repeated at no cost.
 PYTHON ?= python3.11
 BIN := .venv/bin
+# One thread of linear algebra per process: the jobs and tests themselves fill the cores.
+export OMP_NUM_THREADS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help install demo test test-all lint bench clean

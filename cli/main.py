@@ -46,10 +46,7 @@ app = typer.Typer(
 
 def _register() -> None:
     for verb, module_name in VERBS.items():
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError:  # FIXME: remove once every verb stands
-            continue
+        module = importlib.import_module(module_name)
         group = getattr(module, "app", None)
         if group is not None:
             app.add_typer(group, name=verb)
