@@ -1,5 +1,6 @@
 """`medpipe screen`: who enters the study, and who does not and why."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +59,11 @@ def screen(
         columns=["subject", "split", "centre"],
     )
     exclusion_table = pd.DataFrame(
-        [(e.subject, e.stage, e.reason_class, e.reason) for e in exclusions],
+        [
+            # Files as the sheet names them: the table is the same wherever the folder stands.
+            (e.subject, e.stage, e.reason_class, e.reason.replace(f"{images.parent}{os.sep}", ""))
+            for e in exclusions
+        ],
         columns=list(Exclusion.__dataclass_fields__),
     )
     write_table(out / "included.tsv", included_table)

@@ -81,3 +81,26 @@ def test_the_user_may_exclude_and_threads_change_nothing():
     assert one == screen(*rows, excluded={"c": "consent withdrawn"}, threads=4)
     assert one[0] == ["a", "b", "d", "e", "f"]
     assert one[1][0].reason == "consent withdrawn"
+
+
+def test_the_table_names_files_as_the_sheet_does_wherever_the_folder_stands(tmp_path):
+    from typer.testing import CliRunner
+
+    from cli.main import app
+
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans/a.nii.gz").write_bytes(b"no gzip")
+    (tmp_path / "images.tsv").write_text(
+        "subject\tsession\tcontrast\timage\tmask\na\tbaseline\tdce\tscans/a.nii.gz\t\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "subjects.tsv").write_text("subject\tsplit\tcentre\na\ttest\tx\n", encoding="utf-8")
+    done = CliRunner().invoke(
+        app,
+        ["screen", "--images", str(tmp_path / "images.tsv"), "--subjects",
+         str(tmp_path / "subjects.tsv"), "--out", str(tmp_path / "out"), "--sessions", "baseline"],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    table = (tmp_path / "out/exclusions.tsv").read_text("utf-8")
+    assert "scans/a.nii.gz" in table
+    assert str(tmp_path) not in table

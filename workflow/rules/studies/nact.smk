@@ -36,6 +36,7 @@ rule nact_auc:
         ),
         subjects=CONFIG.studies["nact"].subjects,
         settings="results/nact/settings.json",
+        exclusions="results/nact/cohort/exclusions.tsv",
         xgboost="results/nact/cohort/xgboost_auc.tsv",
         truth=branch(
             CONFIG.studies["nact"].truth,
