@@ -37,6 +37,8 @@ def _flag(name: str, value: Any) -> str:
     option = "--" + name.rstrip("_").replace("_", "-")
     if isinstance(value, bool):
         return option if value else option.replace("--", "--no-", 1)
+    if isinstance(value, dict):
+        value = tuple(f"{key}:{entry}" for key, entry in value.items())
     text = ",".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
     return f"{option}={shlex.quote(text)}"
 
@@ -102,6 +104,64 @@ class ModelSettings(Settings):
     gamma_log2: tuple[int, int, int] = Field((-12, 3, 1), description="First, last, step.")
 
 
+TermKind = Literal["continuous", "categorical", "spline"]
+
+
+class SurvivalSettings(Settings):
+    """LASSO-Cox Rad-score, cut-off, Cox models with the nomogram's, validation."""
+
+    time: str = Field("time_months", description="Column of subjects.tsv: months, above 0.")
+    event: str = Field("event", description="Column of subjects.tsv: 1 seen, 0 censored.")
+    features: str = Field("baseline", description="Feature set: prefix of the table's columns.")
+    covariates: dict[str, TermKind] = Field(
+        default_factory=dict, description="Columns of subjects.tsv for the clinical model."
+    )
+    nomogram: tuple[str, ...] = Field(
+        ("rad_score",), description="Terms of the combined model: rad_score and covariates."
+    )
+    score_as: Literal["continuous", "dichotomised"] = Field(
+        "continuous", description="How the Rad-score enters the nomogram."
+    )
+    harmonise: Literal["none", "combat"] = Field(
+        "none", description="ComBat between centres, fitted on development rows."
+    )
+    unseen_centre: Literal["error", "pooled", "keep"] = Field(
+        "error", description="ComBat for a centre without development rows."
+    )
+    filter: Literal["none", "intensity", "variance"] = Field(
+        "none", description="Unsupervised filter of features before the LASSO."
+    )
+    filter_keep: float = Field(0.8, gt=0, le=1, description="Share of features that it keeps.")
+    l1_ratio: float = Field(1.0, gt=0, le=1, description="1 is the LASSO; less is elastic net.")
+    folds: int = Field(10, ge=3)
+    repeats: Count = Field(10, description="Cross-validations; the median lambda is taken.")
+    rule: Literal["min", "1se"] = Field("min", description="Which lambda on the path.")
+    resamples: Count = Field(100, description="Bootstrap resamples for selection frequency.")
+    cutoff: Literal["nne", "km", "logrank", "median"] = Field(
+        "nne", description="Time-dependent ROC (NNE or KM), maximal log-rank, or the median."
+    )
+    cutoff_months: Positive = Field(60.0, description="Horizon of the time-dependent ROC.")
+    horizons_months: tuple[Positive, ...] = (36.0, 60.0)
+    multivariable: Literal["significant", "all"] = Field(
+        "significant", description="Covariates of the multivariable Cox table."
+    )
+    bootstrap: int = Field(1000, ge=2, description="Resamples for intervals and optimism.")
+
+
+class BinarySettings(Settings):
+    """A 0/1 outcome from a table: logistic nomogram against boosted trees."""
+
+    outcome: str = Field("response", description="Column of subjects.tsv, 0 or 1.")
+    covariates: dict[str, TermKind] = Field(
+        default_factory=dict, description="Columns of subjects.tsv that the models read."
+    )
+    reference: tuple[str, ...] = Field(
+        (), description="Covariates of the small model that the others are compared with."
+    )
+    folds: int = Field(10, ge=2)
+    bootstrap: int = Field(1000, ge=2, description="Resamples for intervals and optimism.")
+
+
 class CompareSettings(Settings):
     """Comparison of the models on the test rows."""
 
@@ -112,7 +172,7 @@ class CompareSettings(Settings):
 class Study(Settings):
     """One study: where its sheets are, and what each block does."""
 
-    images: Path = Field(description="images.tsv, relative to the working directory.")
+    images: Path | None = Field(None, description="images.tsv; none for a study of tables.")
     subjects: Path = Field(description="subjects.tsv, relative to the working directory.")
     truth: Path | None = Field(None, description="truth.tsv of a simulated cohort.")
     target: str = Field(description="The file that the study ends in; `medpipe run` asks for it.")
@@ -128,7 +188,21 @@ class Study(Settings):
     register_: RegisterSettings = Field(RegisterSettings(), alias="register")
     radiomics: RadiomicsSettings = RadiomicsSettings()
     model: ModelSettings | None = None
+    survival: SurvivalSettings | None = None
+    binary: BinarySettings | None = None
+    features: Path | None = Field(None, description="A feature table made elsewhere.")
     compare: CompareSettings = CompareSettings()
+
+    @property
+    def outcome(self) -> str | None:
+        """Column of the subjects sheet that must be 0 or 1, of a study with such an outcome."""
+        models = [m.outcome for m in (self.model, self.binary) if m]
+        return models[0] if models else None
+
+    @property
+    def survival_columns(self) -> tuple[str, str] | None:
+        """Columns of time and event, of a survival study."""
+        return (self.survival.time, self.survival.event) if self.survival else None
 
     def screen_flags(self) -> str:
         """Return the flags of `medpipe screen`."""

@@ -20,7 +20,7 @@ from pipeline.versions import BLOCK_VERSIONS
 #: Packages whose version can move a number.
 _PACKAGES = (
     "medpipe", "numpy", "scipy", "pandas", "SimpleITK", "nibabel", "pyradiomics", "scikit-learn",
-    "xgboost", "lifelines", "torch",
+    "scikit-survival", "xgboost", "lifelines", "torch",
 )  # fmt: skip
 
 

@@ -77,20 +77,28 @@ class Cohort:
 
 
 def read_cohort(
-    images: Path, subjects: Path, *, sessions: Sequence[str], contrast: str, outcome: str | None
+    images: Path | None,
+    subjects: Path,
+    *,
+    sessions: Sequence[str],
+    contrast: str,
+    outcome: str | None,
+    survival: tuple[str, str] | None = None,
 ) -> Cohort:
     """Read and check both sheets.
 
     Parameters
     ----------
     images, subjects : Path
-        The sheets.
+        The sheets; a study of tables has no images.
     sessions : sequence of str
         The sessions that the study knows.
     contrast : str
         The contrast that the study uses; others may stand in the sheet.
     outcome : str or None
         Column of `subjects.tsv` that must be 0 or 1.
+    survival : (str, str) or None
+        Columns of `subjects.tsv` with the time (above 0) and the event (0 or 1).
 
     Raises
     ------
@@ -98,8 +106,8 @@ def read_cohort(
         One line per problem, all at once: file, row, what is wrong, what to do.
     """
     problems: list[str] = []
-    subject_rows = _read_subjects(subjects, outcome, problems)
-    image_rows = _read_images(images, sessions, problems)
+    subject_rows = _read_subjects(subjects, outcome, survival, problems)
+    image_rows = _read_images(images, sessions, problems) if images else []
     known = {row.subject for row in subject_rows}
     if known:
         for row in image_rows:
@@ -126,8 +134,12 @@ def _acquisition_order(row: ImageRow) -> tuple[str, str, str, float]:
     return row.subject, row.session, row.contrast, row.time_s if row.time_s is not None else 0.0
 
 
-def _read_subjects(path: Path, outcome: str | None, problems: list[str]) -> list[SubjectRow]:
-    required = (*SUBJECT_COLUMNS, *((outcome,) if outcome else ()))
+def _read_subjects(
+    path: Path, outcome: str | None, survival: tuple[str, str] | None, problems: list[str]
+) -> list[SubjectRow]:
+    time, event = survival or (None, None)
+    binary = [name for name in (outcome, event) if name]
+    required = (*SUBJECT_COLUMNS, *binary, *((time,) if time else ()))
     rows: list[SubjectRow] = []
     seen: dict[str, int] = {}
     for line, cells in _read_rows(path, required, problems):
@@ -146,16 +158,29 @@ def _read_subjects(path: Path, outcome: str | None, problems: list[str]) -> list
             problems.append(
                 f"{where}: split {cells['split']!r} is neither of {', '.join(SPLITS)}; correct it"
             )
-        if outcome and cells[outcome] not in ("0", "1"):
+        problems += [
+            f"{where}: {name} {cells[name]!r} is not 0 or 1; correct it, or remove the"
+            " subject if its outcome is unknown"
+            for name in binary
+            if cells[name] not in ("0", "1")
+        ]
+        if time and not _is_time(cells[time]):
             problems.append(
-                f"{where}: {outcome} {cells[outcome]!r} is not 0 or 1; correct it, or remove the"
-                " subject if its outcome is unknown"
+                f"{where}: {time} {cells[time]!r} is no time above 0; correct it, or remove the"
+                " subject if its follow-up is unknown"
             )
         if not cells["centre"]:
             problems.append(f"{where}: centre is empty; name the hospital or scanner")
         others = {k: v for k, v in cells.items() if k not in SUBJECT_COLUMNS}
         rows.append(SubjectRow(line, subject, cells["split"], cells["centre"], others))
     return rows
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
 
 
 def _read_images(path: Path, sessions: Sequence[str], problems: list[str]) -> list[ImageRow]:

@@ -42,13 +42,14 @@ def cohort(study):
         settings.subjects,
         sessions=settings.sessions,
         contrast=settings.contrast,
-        outcome=settings.model.outcome if settings.model else None,
+        outcome=settings.outcome,
+        survival=settings.survival_columns,
     )
 
 
 # Sheets that exist are checked before the graph is built; one that does not is told when asked for.
 for _study, _settings in CONFIG.studies.items():
-    if _settings.images.exists():
+    if (_settings.images or _settings.subjects).exists():
         cohort(_study)
 
 

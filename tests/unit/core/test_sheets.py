@@ -135,3 +135,20 @@ def test_text_that_is_not_utf8_is_told(tmp_path):
     paths[0].write_bytes(b"subject\xff\n")
     with pytest.raises(CohortError, match="not UTF-8"):
         read(paths)
+
+
+def test_times_and_events_of_a_study_of_tables_are_checked_row_by_row(tmp_path):
+    sheet = tmp_path / "subjects.tsv"
+    rows = ["a\ttest\tx\t12.5\t1", "b\ttest\tx\t-3\t1", "c\ttest\tx\tlong\t0", "d\ttest\tx\t4\t2"]
+    sheet.write_text(
+        "\n".join(["subject\tsplit\tcentre\ttime_months\tevent", *rows]) + "\n", encoding="utf-8"
+    )
+    with pytest.raises(CohortError) as caught:
+        read_cohort(
+            None, sheet, sessions=(), contrast="ct", outcome=None,
+            survival=("time_months", "event"),
+        )  # fmt: skip
+    told = caught.value.problems
+    assert [p.split("subjects.tsv:")[1][0] for p in told] == ["3", "4", "5"]
+    assert "'-3' is no time above 0" in told[0]
+    assert "event '2' is not 0 or 1" in told[2]

@@ -1,0 +1,1 @@
+"""Times to an event: LASSO-Cox, Rad-score, cut-off, Cox models, their validation."""
