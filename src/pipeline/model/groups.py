@@ -1,6 +1,6 @@
-"""Comparison of groups, variable by variable: the right test and its name, and table one."""
+"""Comparison of groups: the test that suits a variable, and its name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -32,8 +32,8 @@ def compare_groups(
     """Compare a variable between groups with the test that suits it.
 
     Categories: chi-square (Yates for 2x2), or Fisher's exact test when an expected count is
-    below 5. Continuous: one-way ANOVA (Student's t test when there are two groups), or Welch's
-    t test, or Wilcoxon's rank-sum test.
+    below 5. Continuous: one-way ANOVA (with two groups the same p as Student's t test), or
+    Welch's t test, or Wilcoxon's rank-sum test.
 
     Parameters
     ----------
@@ -42,7 +42,8 @@ def compare_groups(
     kind : "continuous", "categorical", optional
         Guessed by `kind_of` when not given.
     continuous : "anova", "welch" or "rank-sum"
-        Test of continuous variables; the last two need two groups.
+        Test of continuous variables. With more than two groups the last two are Welch's form of
+        the analysis of variance and the Kruskal-Wallis test.
     """
     known = (series.notna() & groups.notna()).to_numpy()
     values, names = series[known], groups[known].astype(str)
@@ -52,11 +53,16 @@ def compare_groups(
     if (kind or kind_of(series)) == "categorical":
         return compare_counts(pd.crosstab(values.astype(str), names).to_numpy())
     samples = [values[(names == g).to_numpy()].to_numpy(dtype=np.float64) for g in levels]
+    return compare_samples(samples, continuous=continuous)
+
+
+def compare_samples(samples: Sequence[npt.ArrayLike], *, continuous: Continuous) -> GroupTest:
+    """Compare the values of two or more groups; see `compare_groups`."""
     if continuous == "anova":
         return anova(samples)
-    if len(samples) != 2:
-        raise ModelError(f"{continuous} compares two groups, not {len(samples)}; use anova")
-    return welch(*samples) if continuous == "welch" else rank_sum(*samples)
+    if len(samples) == 2:
+        return welch(*samples) if continuous == "welch" else rank_sum(*samples)
+    return welch_anova(samples) if continuous == "welch" else kruskal(samples)
 
 
 def kind_of(series: pd.Series) -> Kind:
@@ -77,6 +83,43 @@ def anova(samples: Sequence[npt.ArrayLike]) -> GroupTest:
     return GroupTest(float(result.pvalue), "ANOVA", float(result.statistic))
 
 
+def student(first: npt.ArrayLike, second: npt.ArrayLike) -> GroupTest:
+    """Return Student's t test: two means, equal variances."""
+    samples = [np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)]
+    if not _vary(samples):
+        return GroupTest(float("nan"), "none: too few or equal values")
+    result = stats.ttest_ind(*samples)
+    return GroupTest(float(result.pvalue), "t test", float(result.statistic))
+
+
+def t_from_summary(
+    first: tuple[int, float, float],
+    second: tuple[int, float, float],
+    *,
+    equal_variances: bool = True,
+) -> GroupTest:
+    """Return the t test of two groups of which a paper prints the summary only.
+
+    Parameters
+    ----------
+    first, second : (n, mean, sd)
+        Size, mean and standard deviation (divisor n - 1) of each group.
+    equal_variances : bool
+        Student's test; otherwise Welch's.
+    """
+    for n, mean, sd in (first, second):
+        if n < 2 or not np.isfinite(mean) or not 0 < sd < np.inf:
+            raise ModelError(
+                f"a group of {n} with mean {mean:g} and sd {sd:g}: a t test needs two values or"
+                " more per group and an sd above 0"
+            )
+    result = stats.ttest_ind_from_stats(
+        first[1], first[2], first[0], second[1], second[2], second[0], equal_var=equal_variances
+    )
+    name = "t test" if equal_variances else "Welch t"
+    return GroupTest(float(result.pvalue), name, float(result.statistic))
+
+
 def welch(first: npt.ArrayLike, second: npt.ArrayLike) -> GroupTest:
     """Return Welch's t test: two means, unequal variances."""
     samples = [np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)]
@@ -84,6 +127,29 @@ def welch(first: npt.ArrayLike, second: npt.ArrayLike) -> GroupTest:
         return GroupTest(float("nan"), "none: too few or equal values")
     result = stats.ttest_ind(*samples, equal_var=False)
     return GroupTest(float(result.pvalue), "Welch t", float(result.statistic))
+
+
+def welch_anova(samples: Sequence[npt.ArrayLike]) -> GroupTest:
+    """Return Welch's analysis of variance: means of groups with unequal variances.
+
+    Every group needs two values and a variance above 0 (Biometrika 38 (1951) 330).
+    """
+    found = [np.asarray(s, dtype=np.float64) for s in samples]
+    if min(s.size for s in found) < 2 or min(np.ptp(s) for s in found) == 0:
+        return GroupTest(float("nan"), "none: too few or equal values")
+    result = stats.f_oneway(*found, equal_var=False)
+    return GroupTest(float(result.pvalue), "Welch ANOVA", float(result.statistic))
+
+
+def kruskal(samples: Sequence[npt.ArrayLike]) -> GroupTest:
+    """Return the Kruskal-Wallis test of two or more samples, with the correction for ties."""
+    found = [_finite(s) for s in samples]
+    if not all(s.size for s in found):
+        return GroupTest(float("nan"), "none: an empty group")
+    if np.ptp(np.concatenate(found)) == 0:
+        return GroupTest(float("nan"), "none: too few or equal values")
+    result = stats.kruskal(*found)
+    return GroupTest(float(result.pvalue), "Kruskal-Wallis", float(result.statistic))
 
 
 def rank_sum(first: npt.ArrayLike, second: npt.ArrayLike) -> GroupTest:
@@ -119,75 +185,6 @@ def signed_rank(first: npt.ArrayLike, second: npt.ArrayLike) -> GroupTest:
     result = stats.wilcoxon(change, correction=True, method="exact" if exact else "approx")
     larger = float(stats.rankdata(sizes)[change > 0].sum())
     return GroupTest(float(result.pvalue), "Wilcoxon signed-rank", larger)
-
-
-def table_one(
-    frame: pd.DataFrame,
-    group: str,
-    variables: Sequence[str] | Mapping[str, Kind],
-) -> pd.DataFrame:
-    """Describe the patients: one block of rows per variable, one column per group.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        One row per subject.
-    group : str
-        Column that splits the subjects.
-    variables : sequence of names, or mapping of names to kinds
-        In the order of the rows. Kinds are guessed when not given.
-
-    Returns
-    -------
-    DataFrame
-        ``variable, level, all, <groups in sorted order>, p, p_test``. A continuous variable
-        takes one row, "mean (min to max)"; a category takes a row per level, "n (percent)";
-        missing values take a row of their own. `p` and `p_test` stand in the first row of a
-        variable, `p` is NaN elsewhere.
-    """
-    missing = [name for name in (group, *variables) if name not in frame.columns]
-    if missing:
-        raise ModelError(f"the patient table has no column {missing[0]}; add it or leave it out")
-    kinds = variables if isinstance(variables, Mapping) else {}
-    names = sorted(frame[group].dropna().astype(str).unique())
-    parts = {"all": frame} | {n: frame[(frame[group].astype(str) == n).to_numpy()] for n in names}
-    rows: list[dict[str, object]] = []
-    for variable in variables:
-        kind = kinds.get(variable) or kind_of(frame[variable])
-        found = compare_groups(frame[variable], frame[group], kind=kind)
-        block = _block(parts, variable, kind)
-        for i, (level, cells) in enumerate(block):
-            tail = {"p": found.p, "p_test": found.test} if i == 0 else {"p": np.nan, "p_test": ""}
-            rows.append({"variable": variable, "level": level} | cells | tail)
-    return pd.DataFrame(rows, columns=["variable", "level", *parts, "p", "p_test"])
-
-
-def _block(
-    parts: Mapping[str, pd.DataFrame], variable: str, kind: Kind
-) -> list[tuple[str, dict[str, str]]]:
-    columns = {name: part[variable] for name, part in parts.items()}
-    rows: list[tuple[str, dict[str, str]]] = []
-    if kind == "continuous":
-        rows.append(("mean (min to max)", {n: _mean_range(c) for n, c in columns.items()}))
-    else:
-        for level in np.unique(columns["all"].dropna()).tolist():
-            text = {n: _share(int((c == level).sum()), len(c)) for n, c in columns.items()}
-            rows.append((f"{level:g}" if isinstance(level, float) else str(level), text))
-    if columns["all"].isna().any():
-        text = {n: _share(int(c.isna().sum()), len(c)) for n, c in columns.items()}
-        rows.append(("missing", text))
-    return rows
-
-
-def _mean_range(series: pd.Series) -> str:
-    values = _finite(series)
-    if not values.size:
-        return ""
-    return f"{values.mean():.1f} ({values.min():.4g} to {values.max():.4g})"
-
-
-def _share(count: int, total: int) -> str:
-    return f"{count} ({100 * count / total:.0f} %)" if total else "0"
 
 
 def _finite(values: npt.ArrayLike) -> Float:

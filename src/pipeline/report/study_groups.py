@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.model.groups import rank_sum, signed_rank, table_one
+from pipeline.model.groups import rank_sum, signed_rank
+from pipeline.model.table_one import FIXED, table_one
 from pipeline.report.card import Card, Comparison
 from pipeline.report.figures import Sample, agreement_figure, box_figure
 from pipeline.report.page import Picture, Section, Table
@@ -52,9 +53,9 @@ def patients_section(results: StudyResults) -> Section | None:
     variables = {v.column: v.kind for v in card.patients if v.column in frame}
     if frame.empty or not variables:
         return None
-    described = table_one(frame, "split", variables)
+    described = table_one(frame, "split", variables, spread="range", sizes=False)
     labels = {v.column: v.label for v in card.patients}
-    groups = [c for c in described.columns if c not in ("variable", "level", "p", "p_test")]
+    groups = ["all", *(c for c in described.columns if c not in FIXED)]
     rows, levels = _patient_rows(described, groups, labels, card)
     sizes = {g: len(frame) if g == "all" else int((frame["split"] == g).sum()) for g in groups}
     columns = ["", *(f"{g.capitalize()} (n = {sizes[g]})" for g in groups), "p", "Test"]
@@ -65,7 +66,8 @@ def patients_section(results: StudyResults) -> Section | None:
         align="l" + "r" * (len(groups) + 1) + "l",
         sub_rows=frozenset(levels),
         note="p compares the splits. The test is chosen per variable: chi-square (Yates for two by"
-        " two), Fisher's exact test where an expected count is below 5, ANOVA for numbers.",
+        " two), Fisher's exact test where an expected count is below 5, the t test for numbers."
+        " Shares are of the known values.",
     )
     return Section("Patients", tables=[table])
 
