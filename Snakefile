@@ -19,10 +19,13 @@ include: "workflow/rules/segment.smk"
 include: "workflow/rules/registration.smk"
 include: "workflow/rules/radiomics.smk"
 include: "workflow/rules/model.smk"
+include: "workflow/rules/survival.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/studies/nact.smk"
 include: "workflow/rules/studies/glioma.smk"
 include: "workflow/rules/studies/breast.smk"
+include: "workflow/rules/studies/nsclc.smk"
+include: "workflow/rules/studies/crc.smk"
 
 
 rule all:

@@ -37,6 +37,9 @@ def cohort(
         list[str] | None,
         typer.Option(help="Sets whose region may be empty: the subject stays. Default: of nact."),
     ] = None,
+    classes: Annotated[
+        str, typer.Option(help="Feature classes to join; ngtdm is the seventh.")
+    ] = "shape,firstorder,glcm,glrlm,glszm,gldm",
     threads: Threads = 1,
     quiet: Quiet = False,
 ) -> None:
@@ -76,12 +79,19 @@ def cohort(
         for key, path in progress(present.items(), total=len(present), what="tables")
     }
     features, failures = join_features(
-        subjects, tables, sets=sets, deltas=deltas, may_vanish=may_vanish
+        subjects,
+        tables,
+        sets=sets,
+        deltas=deltas,
+        may_vanish=may_vanish,
+        classes=classes.split(","),
     )
     target = out or cohort_file(root, "features.tsv")
     beside = {
         out_failures or target.with_name("failures.tsv"): failures,
-        out_dictionary or target.with_name("dictionary.tsv"): feature_dictionary(sets, deltas),
+        out_dictionary or target.with_name("dictionary.tsv"): feature_dictionary(
+            sets, deltas, classes.split(",")
+        ),
     }
     write_table(target, features)
     for path, table in beside.items():
@@ -90,7 +100,8 @@ def cohort(
         [target, *beside],
         block="cohort",
         inputs=[listed, *present.values()],
-        settings={"sets": feature_set, "deltas": delta, "may_vanish": may_vanish},
+        settings={"sets": feature_set, "deltas": delta, "may_vanish": may_vanish}
+        | {"classes": classes.split(",")},
         measured={"subjects": len(subjects), "rows": len(features), "failures": len(failures)},
     )
     typer.echo(f"{len(features)} subjects, {len(failures)} left out: {target}")

@@ -27,6 +27,12 @@ VERBS = {
     "radiomics": "cli.radiomics",
     "cohort": "cli.cohort",
     "model": "cli.model",
+    "survival": "cli.survival",
+    "binary": "cli.binary",
+    "nomogram": "cli.nomogram",
+    "harmonise": "cli.harmonise",
+    "table-one": "cli.table_one",
+    "published": "cli.published",
     "report": "cli.report",
     "change": "cli.change",
     "agreement": "cli.agreement",
@@ -54,7 +60,7 @@ def _register() -> None:
             # `run` hands unknown options on to Snakemake.
             extra = {"allow_extra_args": True, "ignore_unknown_options": True}
             app.command(verb, context_settings=extra if verb == "run" else None)(
-                getattr(module, verb)
+                getattr(module, verb.replace("-", "_"))
             )
 
 

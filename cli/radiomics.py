@@ -1,7 +1,7 @@
-"""`medpipe radiomics`: the 102 features of one region of one image."""
+"""`medpipe radiomics`: the features of one region of one image."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def _print_dictionary(asked: bool) -> None:
     if not asked:
         return
-    from pipeline.radiomics.dictionary import FEATURES, describe
+    from pipeline.radiomics.dictionary import FEATURES, OPTIONAL_FEATURES, describe
 
-    rows = [describe(feature) for feature in FEATURES]
+    rows = [describe(feature) for feature in (*FEATURES, *OPTIONAL_FEATURES)]
     typer.echo("\n".join("\t".join(cells) for cells in [rows[0], *(r.values() for r in rows)]))
     raise typer.Exit
 
@@ -41,6 +41,15 @@ def radiomics(
     intensity_shift: Annotated[
         float, typer.Option(help="Added before squaring, as PyRadiomics' voxelArrayShift.")
     ] = 0.0,
+    classes: Annotated[
+        str, typer.Option(help="Feature classes; add ngtdm for PyRadiomics' 107 features.")
+    ] = "shape,firstorder,glcm,glrlm,glszm,gldm",
+    spacing_mm: Annotated[
+        float, typer.Option(min=0, help="Resample to this grid first; 0 keeps the voxels.")
+    ] = 0.0,
+    interpolation: Annotated[
+        str, typer.Option(help="Of the image onto that grid: linear, bspline3, ...")
+    ] = "bspline3",
     label: Annotated[int | None, typer.Option(help="Label of the mask. Default: not 0.")] = None,
     min_voxels: Annotated[int, typer.Option(min=1, help="Fewer voxels are too small.")] = 8,
     min_dimensions: Annotated[
@@ -73,7 +82,8 @@ def radiomics(
 ) -> None:
     """Measure shape, first-order and texture features (PyRadiomics 3.0.1) of one region.
 
-    One row: what was measured, with which settings, a status with its reason, 102 features.
+    One row: what was measured, with which settings, a status with its reason, the features: 102,
+    or 107 with the class ngtdm.
 
     Example: medpipe radiomics subtraction.nii.gz tumour.nii.gz --kind subtraction
     """
@@ -104,6 +114,9 @@ def radiomics(
         intensity_shift=intensity_shift,
         min_voxels=min_voxels,
         min_dimensions=min_dimensions,
+        classes=cast(Any, classes.split(",")),
+        spacing_mm=spacing_mm or None,
+        interpolation=cast(Any, interpolation),
         names=(str(image), str(mask)),
     )
     log = logging.getLogger(__name__)
@@ -134,6 +147,9 @@ def radiomics(
             "min_voxels": min_voxels,
             "min_dimensions": min_dimensions,
             "canonical": canonical,
+            "classes": classes.split(","),
+            "spacing_mm": spacing_mm,
+            "interpolation": interpolation,
         },
         measured={**_measured(row), "warnings": row.warnings},
     )
@@ -147,6 +163,7 @@ def _measured(row: "FeatureRow") -> dict[str, Any]:
         "bin_width": row.bin_width,
         "bin_count": row.bin_count,
         "grey_levels": row.grey_levels,
+        "border_voxels": row.border_voxels,
         "clipped_fraction": row.clipped_fraction,
         "status": row.status,
         "reason": row.reason,

@@ -21,6 +21,9 @@ def screen(
     exclude: Annotated[
         list[str] | None, typer.Option(help="SUBJECT=REASON, to leave a subject out.")
     ] = None,
+    drawn_masks: Annotated[
+        bool, typer.Option("--drawn-masks", help="Exclude subjects whose row names no mask.")
+    ] = False,
     threads: Threads = 1,
     quiet: Quiet = False,
 ) -> None:
@@ -51,6 +54,7 @@ def screen(
         excluded=left_out,
         read_image=lambda path: read_series(path).image(0),
         read_mask=lambda path, grid: read_mask(path, like=grid),
+        drawn_masks=drawn_masks,
         threads=threads,
     )
     rows = {row.subject: row for row in cohort.subjects}
@@ -73,6 +77,7 @@ def screen(
         [out / "included.tsv", out / "exclusions.tsv"],
         block="screen",
         inputs=[images, subjects],
-        settings={"sessions": wanted, "contrast": contrast, "exclude": left_out},
+        settings={"sessions": wanted, "contrast": contrast, "exclude": left_out}
+        | {"drawn_masks": drawn_masks},
     )
     typer.echo(f"{len(included)} included, {len(exclusions)} excluded: {out / 'exclusions.tsv'}")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.errors import CohortError, SettingsError
 from pipeline.radiomics.delta import delta
-from pipeline.radiomics.dictionary import COLUMNS, FEATURES, describe
+from pipeline.radiomics.dictionary import CLASS_COUNTS, columns_of, describe, features_of
 
 #: Statuses of a feature row with which a subject can be modelled.
 COMPLETE = ("ok", "one_grey_level", "incomplete")
@@ -71,6 +71,7 @@ def join_features(
     sets: Sequence[FeatureSet],
     deltas: Sequence[DeltaSet] = (),
     may_vanish: Sequence[str] = (),
+    classes: Sequence[str] = tuple(CLASS_COUNTS),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Join the feature tables of a cohort.
 
@@ -85,6 +86,8 @@ def join_features(
     may_vanish : sequence of str
         Sets whose region may be empty or too small: the subject stays, the features that the
         region lacks are missing, and the column ``{set}_roi_empty`` is 1.
+    classes : sequence of str
+        Feature classes to join; each table must have their columns.
 
     Returns
     -------
@@ -103,7 +106,8 @@ def join_features(
     """
     _check_names(sets, deltas, may_vanish)
     ordered = sorted(set(subjects))
-    _check_tables(tables)
+    features = columns_of(classes)
+    _check_tables(tables, features)
     rows, failures = [], []
     for subject in ordered:
         problem = _problem(subject, tables, sets, may_vanish)
@@ -111,22 +115,26 @@ def join_features(
             failures.append((subject, *problem))
         else:
             own = {s.name: tables[s.name, subject] for s in sets}
-            rows.append(_joined(subject, own, deltas, may_vanish))
+            rows.append(_joined(subject, own, deltas, may_vanish, features))
     columns = ["subject", *(f"{name}_roi_empty" for name in may_vanish)]
     names = [item.name for item in sets] + [item.name for item in deltas]
-    columns += [f"{name}.{column}" for name in names for column in COLUMNS]
+    columns += [f"{name}.{column}" for name in names for column in features]
     return (
         pd.DataFrame(rows, columns=columns),
         pd.DataFrame(failures, columns=["subject", "stage", "reason"]),
     )
 
 
-def feature_dictionary(sets: Sequence[FeatureSet], deltas: Sequence[DeltaSet]) -> pd.DataFrame:
+def feature_dictionary(
+    sets: Sequence[FeatureSet],
+    deltas: Sequence[DeltaSet],
+    classes: Sequence[str] = tuple(CLASS_COUNTS),
+) -> pd.DataFrame:
     """Return one row per feature column of the joined table: meaning, unit, IBSI code."""
     rows = []
     changes = {d.name: f"({d.first} - {d.second}) / {d.first} of: " for d in deltas}
     for name in [item.name for item in sets] + list(changes):
-        for feature in FEATURES:
+        for feature in features_of(classes):
             names = {"column": f"{name}.{feature.column}", "set": name}
             row = names | describe(feature) | names
             if name in changes:
@@ -140,9 +148,10 @@ def _joined(
     tables: Mapping[str, pd.DataFrame],
     deltas: Sequence[DeltaSet],
     may_vanish: Sequence[str],
+    features: Sequence[str],
 ) -> dict[str, object]:
     values = {
-        name: table.loc[table.index[0], list(COLUMNS)].to_numpy(dtype=np.float64)
+        name: table.loc[table.index[0], list(features)].to_numpy(dtype=np.float64)
         for name, table in tables.items()
     }
     for item in deltas:
@@ -151,7 +160,7 @@ def _joined(
     for name in may_vanish:
         record[f"{name}_roi_empty"] = int(_status(tables[name]) in VANISHED)
     for name, numbers in values.items():
-        record |= {f"{name}.{c}": v for c, v in zip(COLUMNS, numbers, strict=True)}
+        record |= {f"{name}.{c}": v for c, v in zip(features, numbers, strict=True)}
     return record
 
 
@@ -191,9 +200,9 @@ def _check_names(
             raise SettingsError(f"no feature set {name!r}; there are {', '.join(known)}")
 
 
-def _check_tables(tables: Mapping[tuple[str, str], pd.DataFrame]) -> None:
+def _check_tables(tables: Mapping[tuple[str, str], pd.DataFrame], features: Sequence[str]) -> None:
     problems = []
-    needed = {"subject", "status", "reason", *COLUMNS}
+    needed = {"subject", "status", "reason", *features}
     for (name, subject), table in sorted(tables.items(), key=lambda item: item[0]):
         where = f"features of set {name}, subject {subject}"
         lacking = sorted(needed - set(table.columns))

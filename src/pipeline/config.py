@@ -18,6 +18,7 @@ Interpolation = Literal[
     "nearest", "linear", "bspline1", "bspline2", "bspline3", "bspline4", "bspline5",
     "hamming", "cosine", "welch", "lanczos", "blackman",
 ]  # fmt: skip
+FeatureClass = Literal["shape", "firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm"]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -87,10 +88,25 @@ class RegisterSettings(Settings):
 
 
 class RadiomicsSettings(Settings):
-    """Fixed bin width per kind of image."""
+    """Fixed bin width per kind of image; masks, classes and grid of single images."""
 
     bin_width_image: Positive = Field(25.0, description="Intensity units.")
     bin_width_jacobian: Positive = Field(0.1, description="Volume ratio.")
+    masks: Literal["segment", "drawn"] = Field(
+        "segment", description="Found by `segment`, or the sheet's, on the images as they are."
+    )
+    classes: tuple[FeatureClass, ...] = Field(
+        ("shape", "firstorder", "glcm", "glrlm", "glszm", "gldm"),
+        description="Feature classes; ngtdm is the seventh.",
+    )
+    spacing_mm: float = Field(0.0, ge=0, description="Grid of the features; 0 keeps the voxels.")
+    interpolation: Interpolation = Field("bspline3", description="Onto that grid.")
+
+    def image_flags(self) -> str:
+        """Return the flags of `medpipe radiomics` for an image that is no change map."""
+        names = ("classes", "spacing_mm", "interpolation")
+        flags = [_flag("bin_width", self.bin_width_image)]
+        return " ".join(flags + [_flag(name, getattr(self, name)) for name in names])
 
 
 class ModelSettings(Settings):
@@ -112,6 +128,10 @@ class SurvivalSettings(Settings):
 
     time: str = Field("time_months", description="Column of subjects.tsv: months, above 0.")
     event: str = Field("event", description="Column of subjects.tsv: 1 seen, 0 censored.")
+    endpoint: str = Field("survival", description="What the probabilities are of.")
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="Names of the nomogram's terms for readers."
+    )
     features: str = Field("baseline", description="Feature set: prefix of the table's columns.")
     covariates: dict[str, TermKind] = Field(
         default_factory=dict, description="Columns of subjects.tsv for the clinical model."
@@ -145,7 +165,14 @@ class SurvivalSettings(Settings):
     multivariable: Literal["significant", "all"] = Field(
         "significant", description="Covariates of the multivariable Cox table."
     )
-    bootstrap: int = Field(1000, ge=2, description="Resamples for intervals and optimism.")
+    bootstrap: int = Field(1000, ge=2, description="Resamples for confidence intervals.")
+    optimism: int = Field(
+        100, ge=2, description="Resamples in which the whole chain is fitted anew."
+    )
+
+    def flags_of_arm(self, arm: str) -> str:
+        """Return the flags of `medpipe survival fit`, the feature set being `arm`."""
+        return self.model_copy(update={"features": arm}).as_flags()
 
 
 class BinarySettings(Settings):
@@ -209,6 +236,8 @@ class Study(Settings):
         flags = [_flag("sessions", self.sessions), _flag("contrast", self.contrast)]
         if self.model:
             flags.append(_flag("outcome", self.model.outcome))
+        if self.radiomics.masks == "drawn":
+            flags.append("--drawn-masks")
         flags += [_flag("exclude", f"{who}={why}") for who, why in sorted(self.exclude.items())]
         return " ".join(flags)
 

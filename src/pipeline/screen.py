@@ -27,7 +27,7 @@ class Exclusion:
     subject, stage : str
         Whom, and where it was found (`screen`).
     reason_class : str
-        Short class for counting: missing session, unreadable file, bad geometry, ...
+        Short class for counting: no images, missing session, unreadable file, bad geometry, ...
     reason : str
         The whole sentence, with the file.
     """
@@ -46,6 +46,7 @@ def screen_cohort(
     excluded: Mapping[str, str],
     read_image: ImageReader,
     read_mask: MaskReader,
+    drawn_masks: bool = False,
     threads: int = 1,
 ) -> tuple[list[str], list[Exclusion]]:
     """Return the included ids and the exclusions, both in the order of the ids.
@@ -60,6 +61,8 @@ def screen_cohort(
         Subjects that the user leaves out, with the reason.
     read_image, read_mask : functions
         Verified readers: path to volume, or ReadError / GeometryError.
+    drawn_masks : bool
+        The study takes the sheet's masks: a session without one excludes its subject.
     threads : int
         Subjects read at the same time; the result does not depend on it.
     """
@@ -69,7 +72,8 @@ def screen_cohort(
         if subject in excluded:
             return Exclusion(subject, "screen", "excluded by the user", excluded[subject])
         groups = {s: cohort.rows(subject, s, contrast) for s in sessions}
-        return _screen_subject(subject, groups, contrast, read_image, read_mask)
+        lacking = _lacking(subject, groups, contrast, drawn_masks=drawn_masks)
+        return lacking or _screen_subject(subject, groups, read_image, read_mask)
 
     with ThreadPoolExecutor(max_workers=threads) as pool:
         verdicts = list(pool.map(verdict, subjects))
@@ -77,17 +81,30 @@ def screen_cohort(
     return included, [v for v in verdicts if v is not None]
 
 
-def _screen_subject(
-    subject: str,
-    groups: Mapping[str, Sequence[ImageRow]],
-    contrast: str,
-    read_image: ImageReader,
-    read_mask: MaskReader,
+def _lacking(
+    subject: str, groups: Mapping[str, Sequence[ImageRow]], contrast: str, *, drawn_masks: bool
 ) -> Exclusion | None:
+    """Return what the sheet does not have: any image, a session, a mask."""
     missing = [session for session, rows in groups.items() if not rows]
+    if len(missing) == len(groups):
+        reason = f"the sheet has no {contrast} image of this subject"
+        return Exclusion(subject, "screen", "no images", reason)
     if missing:
         reason = f"no {contrast} image of session {', '.join(missing)}"
         return Exclusion(subject, "screen", "missing session", reason)
+    bare = [s for s, rows in groups.items() if not any(row.mask for row in rows)]
+    if drawn_masks and bare:
+        reason = f"the sheet has no mask of session {', '.join(bare)}"
+        return Exclusion(subject, "screen", "no mask", reason)
+    return None
+
+
+def _screen_subject(
+    subject: str,
+    groups: Mapping[str, Sequence[ImageRow]],
+    read_image: ImageReader,
+    read_mask: MaskReader,
+) -> Exclusion | None:
     try:
         for session, rows in groups.items():
             _check_session(session, rows, read_image, read_mask)

@@ -2,13 +2,14 @@
 
 BLOCK_VERSIONS = {
     "demo": 1,
-    "screen": 1,
+    "screen": 2,
     "preprocess": 1,
     "dce": 1,
     "segment": 1,
     "register": 1,
-    "radiomics": 1,
-    "cohort": 1,
+    "radiomics": 2,
+    "cohort": 2,
     "model": 1,
-    "report": 1,
+    "survival": 1,
+    "report": 2,
 }

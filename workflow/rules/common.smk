@@ -130,14 +130,41 @@ def block_image(wildcards, session, block):
 
 
 def feature_tables(study):
-    """The three feature tables of every included subject."""
-    first, last = CONFIG.studies[study].sessions
+    """The feature tables of every included subject: one, or three of a study of two visits."""
+    settings = CONFIG.studies[study]
+    first, last = settings.sessions[0], settings.sessions[-1]
     names = [(first, "dce"), (last, "dce"), (last, "jacobian")]
+    if first == last:
+        names = [(first, settings.contrast)]
     return [
         f"results/{study}/sub-{subject}/ses-{session}/radiomics/{name}.tsv"
         for subject in included(study)
         for session, name in names
     ]
+
+
+def cohort_flags(study):
+    """The one feature set of a study of one visit; the verb's defaults are those of two."""
+    settings = CONFIG.studies[study]
+    if len(settings.sessions) > 1:
+        return ""
+    place = f"{settings.sessions[0]}/{settings.contrast}"
+    classes = ",".join(settings.radiomics.classes)
+    return f"--set baseline={place} --classes {classes}"
+
+
+def measured_image(wildcards):
+    """What features are computed on: the image of the sheet, or what `preprocess` made of it."""
+    if CONFIG.studies[wildcards.study].radiomics.masks == "drawn":
+        return [str(row.image) for row in rows(wildcards)]
+    return block_image(wildcards, wildcards.session, "preprocess")
+
+
+def measured_mask(wildcards):
+    """Where features are computed: in the mask of the sheet, or in the one of `segment`."""
+    if CONFIG.studies[wildcards.study].radiomics.masks == "drawn":
+        return external_mask(wildcards)
+    return block_image(wildcards, wildcards.session, "segment")
 
 
 def registered(study):
@@ -178,6 +205,14 @@ def model_flags(model):
     features = model.removeprefix("xgboost_").removesuffix("_subtype")
     subtype = " --with-subtype" if model.endswith("_subtype") else ""
     return f"--classifier {classifier} --feature-set {features}{subtype}"
+
+
+def arm_features(study, arm):
+    """The table of a survival arm: our own features, or the table that the study names."""
+    settings = CONFIG.studies[study]
+    if settings.features and arm == settings.survival.features:
+        return settings.features
+    return f"results/{study}/cohort/features.tsv"
 
 
 HELD_LOCKS = []

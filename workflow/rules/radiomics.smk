@@ -56,6 +56,37 @@ rule radiomics_jacobian:
         " > {log:q} 2>&1"
 
 
+rule radiomics_image:
+    """Features of one image inside its mask: the sheet's, or the one that `segment` found."""
+    input:
+        image=lambda wildcards: measured_image(wildcards),
+        mask=lambda wildcards: measured_mask(wildcards),
+    output:
+        "results/{study}/sub-{subject}/ses-{session}/radiomics/{contrast}.tsv",
+    log:
+        "logs/{study}/sub-{subject}/ses-{session}/radiomics_{contrast}.log",
+    benchmark:
+        "benchmarks/{study}/sub-{subject}/ses-{session}/radiomics_{contrast}.tsv"
+    wildcard_constraints:
+        contrast="(?!(?:dce|jacobian)\\.tsv)[A-Za-z0-9][A-Za-z0-9_-]*",
+    conda:
+        "../../envs/medpipe.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 20 * attempt,
+    params:
+        kind=lambda wildcards: "ct" if wildcards.contrast == "ct" else "mr",
+        options=lambda wildcards: CONFIG.studies[
+            wildcards.study
+        ].radiomics.image_flags(),
+        version=BLOCK_VERSIONS["radiomics"],
+    shell:
+        "medpipe radiomics {input.image:q} {input.mask:q} --kind {params.kind} {params.options}"
+        " --subject {wildcards.subject} --session {wildcards.session}"
+        " --contrast {wildcards.contrast} --allow-empty --out {output:q}"
+        " > {log:q} 2>&1"
+
+
 rule cohort:
     """One row a subject: the feature sets side by side, with the change between visits."""
     input:
@@ -72,8 +103,38 @@ rule cohort:
     conda:
         "../../envs/medpipe.yaml"
     params:
+        sets=lambda wildcards: cohort_flags(wildcards.study),
         version=BLOCK_VERSIONS["cohort"],
     shell:
-        "medpipe cohort results/{wildcards.study} --included {input.included:q}"
+        "medpipe cohort results/{wildcards.study} --included {input.included:q} {params.sets}"
         " --out {output.features:q} --out-failures {output.failures:q}"
         " --out-dictionary {output.dictionary:q} > {log:q} 2>&1"
+
+
+rule published_features:
+    """Our features against a table made elsewhere: per feature, and per subject."""
+    input:
+        features="results/{study}/cohort/features.tsv",
+        published=lambda wildcards: CONFIG.studies[wildcards.study].features,
+        subjects=lambda wildcards: CONFIG.studies[wildcards.study].subjects,
+        tables=lambda wildcards: feature_tables(wildcards.study),
+    output:
+        agreement="results/{study}/cohort/published_agreement.tsv",
+        subjects="results/{study}/cohort/published_subjects.tsv",
+    log:
+        "logs/{study}/published.log",
+    conda:
+        "../../envs/medpipe.yaml"
+    params:
+        table=lambda wildcards: (
+            f"{first_session(wildcards)}/{CONFIG.studies[wildcards.study].contrast}"
+        ),
+        bin_width=lambda wildcards: CONFIG.studies[
+            wildcards.study
+        ].radiomics.bin_width_image,
+        version=BLOCK_VERSIONS["radiomics"],
+    shell:
+        "medpipe published {input.features:q} {input.published:q}"
+        " --study-dir results/{wildcards.study} --table {params.table}"
+        " --subjects {input.subjects:q} --bin-width {params.bin_width}"
+        " --out {output.agreement:q} --out-subjects {output.subjects:q} > {log:q} 2>&1"

@@ -53,7 +53,7 @@ def default_knots(
         )
     different = np.unique(x)
     inner = different[1:-1] if different.size - 2 <= n_knots else _quantile_knots(x, n_knots)
-    knots = np.unique(inner)
+    knots = np.unique(inner[np.isfinite(inner)])
     if knots.size < 3:
         raise ModelError(
             f"{what}: only {different.size} different values, or too many ties, for a spline"
@@ -112,25 +112,26 @@ def _quantile_knots(x: Float, n_knots: int) -> Float:
     start = 0.5 if wanted == 2 else outer
     knots = np.quantile(rest, np.linspace(start, 1 - outer, wanted))
     if np.unique(knots).size < min(wanted, 3):
-        return _alternate_knots(rest, outer, wanted, first, last)
+        knots = _alternate_knots(rest, outer, wanted, first, last)
     if rest.size < _FEW:
         if not first:
-            knots[0] = rest[4]
+            knots[0] = rest[4] if rest.size > 4 else np.nan
         if not last:
-            knots[-1] = rest[-5]
+            # by number, not the last one: so does Hmisc after its alternate algorithm
+            knots[wanted - 1] = rest[-5] if rest.size > 4 else np.nan
     return np.array([*first, *knots, *last])
 
 
 def _alternate_knots(
     rest: Float, outer: float, wanted: int, first: list[float], last: list[float]
 ) -> Float:
-    # ties made quantiles coincide: ask for twice as many and keep the different ones
-    knots = np.unique(np.quantile(rest, np.linspace(outer, 1 - outer, 2 * wanted)))
-    if first and knots.size < 3:
+    # ties made quantiles coincide: ask for twice as many; the caller keeps the different ones
+    knots = np.quantile(rest, np.linspace(outer, 1 - outer, 2 * wanted))
+    if first and np.unique(knots).size < 3:
         middle = (first[0] + last[0]) / 2 if last else float(np.median(rest))
         end = last[0] if last else float(np.quantile(rest, 1 - outer))
         knots = np.array([first[0], middle, end])
-    return np.array([*first, *knots, *last])
+    return np.asarray(knots)
 
 
 def _tied_ends(x: Float) -> tuple[list[float], list[float], Float]:

@@ -13,10 +13,11 @@ from radiomics.glcm import RadiomicsGLCM
 from radiomics.gldm import RadiomicsGLDM
 from radiomics.glrlm import RadiomicsGLRLM
 from radiomics.glszm import RadiomicsGLSZM
+from radiomics.ngtdm import RadiomicsNGTDM
 from radiomics.shape import RadiomicsShape
 
 from pipeline.geometry import to_sitk
-from pipeline.radiomics.dictionary import FEATURES, FeatureClass
+from pipeline.radiomics.dictionary import FEATURES, OPTIONAL_FEATURES, FeatureClass
 from pipeline.types import Volume
 
 _CLASSES: dict[FeatureClass, Any] = {
@@ -26,8 +27,12 @@ _CLASSES: dict[FeatureClass, Any] = {
     "glrlm": RadiomicsGLRLM,
     "glszm": RadiomicsGLSZM,
     "gldm": RadiomicsGLDM,
+    "ngtdm": RadiomicsNGTDM,
 }
-_COLUMNS = {(feature.feature_class, feature.pyradiomics): feature.column for feature in FEATURES}
+_COLUMNS = {
+    (feature.feature_class, feature.pyradiomics): feature.column
+    for feature in (*FEATURES, *OPTIONAL_FEATURES)
+}
 
 #: Said on every run: it is how the feature is defined.
 _EXPECTED = "GLCM is symmetrical"

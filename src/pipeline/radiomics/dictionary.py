@@ -1,4 +1,7 @@
-"""The 102 features: column, unit, IBSI code, and what each one says. Imports nothing heavy.
+"""The features: column, unit, IBSI code, and what each one says. Imports nothing heavy.
+
+The default is 102 features in six classes. PyRadiomics' seventh class, NGTDM, is optional: with it
+there are PyRadiomics' 107.
 
 IBSI codes are those of the reference manual of the Image Biomarker Standardisation Initiative
 (arXiv:1612.07003). Every feature with a code was checked on IBSI's digital phantom; where
@@ -10,15 +13,20 @@ unit of length there. The 2-D diameters lie in planes of the stored grid; with a
 is axial, (i, k) coronal and (j, k) sagittal.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-FeatureClass = Literal["shape", "firstorder", "glcm", "glrlm", "glszm", "gldm"]
+from pipeline.errors import SettingsError
+
+FeatureClass = Literal["shape", "firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm"]
 
 #: Features per class, in the order of the columns (14 + 18 + 24 + 16 + 16 + 14 = 102).
 CLASS_COUNTS: dict[FeatureClass, int] = {
     "shape": 14, "firstorder": 18, "glcm": 24, "glrlm": 16, "glszm": 16, "gldm": 14,
 }  # fmt: skip
+#: Classes that are computed only when asked for.
+OPTIONAL_CLASS_COUNTS: dict[FeatureClass, int] = {"ngtdm": 5}
 
 #: Unit -> ending of the column name. Intensities keep the unit of their image: no ending.
 _ENDINGS = {"mm": "_mm", "mm2": "_mm2", "mm3": "_mm3", "1/mm": "_per_mm"}
@@ -35,7 +43,7 @@ class Feature:
     pyradiomics : str
         Name that PyRadiomics gives it inside its class.
     feature_class : str
-        Key of `CLASS_COUNTS`.
+        Key of `CLASS_COUNTS` or `OPTIONAL_CLASS_COUNTS`.
     unit : str
         "1" is dimensionless; "intensity" is the unit of the image.
     ibsi : str
@@ -195,6 +203,14 @@ _GLDM = (
     ("SmallDependenceLowGrayLevelEmphasis", "1", "EQ3F", "small dependence of low levels"),
 )  # fmt: skip
 
+_NGTDM = (
+    ("Busyness", "1", "NQ30", "rapid changes of level between a voxel and its neighbours"),
+    ("Coarseness", "1", "QCDE", "inverse of the mean difference from the neighbours"),
+    ("Complexity", "1", "HDEZ", "many and large changes of level, unevenly spread"),
+    ("Contrast", "1", "65HE", "spread of the levels times the differences from the neighbours"),
+    ("Strength", "1", "1X9X", "distinct and visible primitives: slow changes of large levels"),
+)  # fmt: skip
+
 _TABLES: tuple[tuple[FeatureClass, tuple[tuple[str, ...], ...]], ...] = (
     ("shape", _SHAPE),
     ("firstorder", _FIRSTORDER),
@@ -211,16 +227,39 @@ def _feature(feature_class: FeatureClass, row: tuple[str, ...]) -> Feature:
     return Feature(column, name, feature_class, unit, *rest)
 
 
-#: All features, in the order of the columns of every feature table.
+#: The 102 features of the default classes, in the order of the columns of every feature table.
 FEATURES: tuple[Feature, ...] = tuple(
     _feature(feature_class, row) for feature_class, rows in _TABLES for row in rows
 )
 COLUMNS: tuple[str, ...] = tuple(feature.column for feature in FEATURES)
+#: The features of the optional classes; their columns follow those of the default classes.
+OPTIONAL_FEATURES: tuple[Feature, ...] = tuple(_feature("ngtdm", row) for row in _NGTDM)
 
 #: Shape features that shrink to 0 with the region: an empty region has them, as 0.
 SIZE_COLUMNS: tuple[str, ...] = tuple(
     feature.column for feature in FEATURES if feature.unit in ("mm", "mm2", "mm3")
 )
+
+
+def features_of(classes: Iterable[str] = tuple(CLASS_COUNTS)) -> tuple[Feature, ...]:
+    """Return the features of some classes, in the order of the columns.
+
+    Raises
+    ------
+    SettingsError
+        There is no such class, or none is named.
+    """
+    wanted = set(classes)
+    unknown = sorted(wanted - set(get_args(FeatureClass)))
+    if unknown or not wanted:
+        named = f"feature class {unknown[0]!r} is unknown" if unknown else "no feature class"
+        raise SettingsError(f"{named}; choose from {', '.join(get_args(FeatureClass))}")
+    return tuple(f for f in (*FEATURES, *OPTIONAL_FEATURES) if f.feature_class in wanted)
+
+
+def columns_of(classes: Iterable[str] = tuple(CLASS_COUNTS)) -> tuple[str, ...]:
+    """Return the columns of some classes, in their order."""
+    return tuple(feature.column for feature in features_of(classes))
 
 
 def describe(feature: Feature) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The features of one region of one image, with the discretisation that its kind needs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -8,8 +8,10 @@ import numpy as np
 
 from pipeline.errors import ImageError, SettingsError
 from pipeline.geometry import check_same_grid, index_to_world
+from pipeline.preprocess.kernels import Interpolation
 from pipeline.radiomics.calculate import calculate
-from pipeline.radiomics.dictionary import CLASS_COUNTS, COLUMNS, SIZE_COLUMNS
+from pipeline.radiomics.dictionary import CLASS_COUNTS, SIZE_COLUMNS, FeatureClass, columns_of
+from pipeline.radiomics.regrid import regrid
 from pipeline.types import Array1D, Array3D, Geometry, Volume
 
 Kind = Literal["subtraction", "jacobian", "mr", "ct"]
@@ -56,7 +58,7 @@ class FeatureRow:
     Attributes
     ----------
     values : mapping of str to float
-        Every column of the dictionary, in its order; NaN where missing.
+        Every column of the classes asked for, in the dictionary's order; NaN where missing.
     status : str
         "ok", or why features are missing or degenerate.
     reason : str
@@ -69,6 +71,9 @@ class FeatureRow:
         As used; the width is in intensity units.
     grey_levels : int or None
         Highest grey level, the lowest being 1; None where nothing was discretised.
+    border_voxels : int
+        Voxels of the region in the outermost layer of the image: above 0, the field of view may
+        cut the region.
     clipped_fraction : float
         Share of the region's voxels outside the preset's range.
     warnings : tuple of str
@@ -83,6 +88,7 @@ class FeatureRow:
     bin_width: float | None = None
     bin_count: int | None = None
     grey_levels: int | None = None
+    border_voxels: int = 0
     clipped_fraction: float = 0.0
     warnings: tuple[str, ...] = ()
 
@@ -97,9 +103,12 @@ def extract(
     intensity_shift: float = 0.0,
     min_voxels: int = 8,
     min_dimensions: int = 3,
+    classes: Sequence[FeatureClass] = tuple(CLASS_COUNTS),
+    spacing_mm: float | None = None,
+    interpolation: Interpolation = "bspline3",
     names: tuple[str, str] = ("the image", "the mask"),
 ) -> FeatureRow:
-    """Return the 102 features of a region, or the reason why it does not have them.
+    """Return the features of a region (102, or 107 with NGTDM), or why it does not have them.
 
     Values are, bit for bit, those of ``RadiomicsFeatureExtractor`` (PyRadiomics 3.0.1, van
     Griethuysen et al. 2017, doi:10.1158/0008-5472.CAN-17-0339) on the same voxels in float64.
@@ -124,6 +133,12 @@ def extract(
         Added before squaring (energy, total energy, root mean square).
     min_voxels, min_dimensions : int
         A region with fewer voxels, or extended along fewer axes, is too small.
+    classes : sequence of str
+        Feature classes; "ngtdm" is optional, the shape belongs to each region.
+    spacing_mm : float, optional
+        Isotropic grid on which the features are computed; None keeps the voxels.
+    interpolation : Interpolation
+        Of the image onto that grid; the mask takes the nearest voxel.
     names : (str, str)
         What errors call the two; the row itself names no file.
 
@@ -144,12 +159,18 @@ def extract(
         Width and count together, or a number without meaning.
     """
     _check_settings(bin_width, bin_count, min_dimensions)
+    columns = columns_of(classes)
     check_same_grid(image.grid, mask.grid, names)
     inside = mask.data != 0
+    if not inside.any():
+        return _empty(columns, "the mask holds no voxel")
+    border = _border_voxels(inside)
+    if spacing_mm is not None:
+        image, mask = regrid(image, mask, spacing_mm=spacing_mm, interpolation=interpolation)
+        inside = mask.data != 0
+        if not inside.any():
+            return _empty(columns, f"the mask holds no voxel on a grid of {spacing_mm:g} mm")
     voxels = int(np.count_nonzero(inside))
-    if voxels == 0:
-        sizes = dict.fromkeys(SIZE_COLUMNS, 0.0)
-        return FeatureRow(_row(sizes), "empty_roi", "the mask holds no voxel", 0, 0.0)
     box = _bounding_box(inside)
     region = _crop(inside, image.grid, box)
     cropped = _crop(image.data, image.grid, box)
@@ -157,19 +178,31 @@ def extract(
     clipped = _clip(cropped, region, preset.clip, names[0])
     outside = np.count_nonzero(clipped.data[region.data] != cropped.data[region.data])
     shell = FeatureRow(
-        values={},
+        values=dict.fromkeys(columns, np.nan),
         status=_size_status(region.data, min_voxels, min_dimensions),
         reason="",
         voxels=voxels,
         volume_mm3=voxels * image.grid.voxel_volume_mm3,
         bin_width=None if bin_count else (bin_width or preset.bin_width),
         bin_count=bin_count,
+        border_voxels=border,
         clipped_fraction=float(outside) / voxels,
     )
-    return _fill(shell, clipped, region, intensity_shift)
+    return _fill(shell, clipped, region, intensity_shift, classes)
 
 
-def _fill(shell: FeatureRow, image: Volume, region: Volume, intensity_shift: float) -> FeatureRow:
+def _empty(columns: Sequence[str], reason: str) -> FeatureRow:
+    sizes = dict.fromkeys(SIZE_COLUMNS, 0.0)
+    return FeatureRow(_row(sizes, columns), "empty_roi", reason, 0, 0.0)
+
+
+def _fill(
+    shell: FeatureRow,
+    image: Volume,
+    region: Volume,
+    intensity_shift: float,
+    classes: Sequence[FeatureClass],
+) -> FeatureRow:
     """Run PyRadiomics on what the region can bear, and say what it could not."""
     values = image.data[region.data]
     if shell.status == "ok" and _too_many_levels(values, shell.bin_width):
@@ -177,7 +210,7 @@ def _fill(shell: FeatureRow, image: Volume, region: Volume, intensity_shift: flo
     found = calculate(
         image,
         region,
-        tuple(CLASS_COUNTS) if shell.status == "ok" else ("shape",),
+        classes if shell.status == "ok" else ("shape",),
         bin_width=shell.bin_width,
         bin_count=shell.bin_count,
         intensity_shift=intensity_shift,
@@ -185,7 +218,12 @@ def _fill(shell: FeatureRow, image: Volume, region: Volume, intensity_shift: flo
     known = found.values
     if shell.status == "too_small":
         known = {column: known[column] for column in SIZE_COLUMNS}
-    row = replace(shell, values=_row(known), grey_levels=found.grey_levels, warnings=found.messages)
+    row = replace(
+        shell,
+        values=_row(known, tuple(shell.values)),
+        grey_levels=found.grey_levels,
+        warnings=found.messages,
+    )
     if row.status == "ok" and not np.isfinite(list(row.values.values())).all():
         row = replace(row, status="incomplete")
     elif row.status == "ok" and found.occupied_levels == 1:
@@ -212,9 +250,9 @@ def _reason(row: FeatureRow, values: Array1D, shape: tuple[int, int, int]) -> st
     return ""
 
 
-def _row(known: Mapping[str, float]) -> dict[str, float]:
+def _row(known: Mapping[str, float], columns: Sequence[str]) -> dict[str, float]:
     """Return every column, in order; what is unknown or not finite is NaN."""
-    values = {column: known.get(column, np.nan) for column in COLUMNS}
+    values = {column: known.get(column, np.nan) for column in columns}
     return {name: value if np.isfinite(value) else np.nan for name, value in values.items()}
 
 
@@ -226,6 +264,11 @@ def _size_status(region: Array3D, min_voxels: int, min_dimensions: int) -> Statu
     extended = sum(n > 1 for n in region.shape)
     enough = np.count_nonzero(region) >= min_voxels and extended >= min_dimensions
     return "ok" if enough else "too_small"
+
+
+def _border_voxels(inside: Array3D) -> int:
+    inner = tuple(slice(1, -1) for _ in range(inside.ndim))
+    return int(np.count_nonzero(inside) - np.count_nonzero(inside[inner]))
 
 
 def _bounding_box(inside: Array3D) -> tuple[slice, slice, slice]:

@@ -155,3 +155,21 @@ def test_the_dictionary_describes_every_column():
     assert row["unit"] == "1"
     assert row["definition"].startswith("(baseline - followup) / baseline of: volume")
     assert row["ibsi"] == "RNU0"
+
+
+def test_the_optional_class_is_joined_when_asked_for_and_then_needed():
+    from pipeline.radiomics.dictionary import CLASS_COUNTS, columns_of
+
+    classes = [*CLASS_COUNTS, "ngtdm"]
+    sets = (FeatureSet("baseline", "baseline", "ct"),)
+    values = {c: float(n) for n, c in enumerate(columns_of(classes))}
+    row = pd.DataFrame([{"subject": "7", "status": "ok", "reason": "", **values}])
+    found = {("baseline", "7"): row}
+    assert join_features(["7"], found, sets=sets)[0].shape == (1, 1 + 102)
+    features, failures = join_features(["7"], found, sets=sets, classes=classes)
+    assert failures.empty
+    assert features.shape == (1, 1 + 107)
+    assert features["baseline.ngtdm_Strength"].tolist() == [106.0]
+    assert feature_dictionary(sets, (), classes)["column"].tolist() == list(features.columns[1:])
+    with pytest.raises(CohortError, match="5 columns are missing, first ngtdm_Busyness"):
+        join_features(["7"], {("baseline", "7"): table("7", 1.0)}, sets=sets, classes=classes)

@@ -104,3 +104,31 @@ def test_the_table_names_files_as_the_sheet_does_wherever_the_folder_stands(tmp_
     table = (tmp_path / "out/exclusions.tsv").read_text("utf-8")
     assert "scans/a.nii.gz" in table
     assert str(tmp_path) not in table
+
+
+def test_a_subject_without_any_image_is_no_missing_session():
+    rows = [row("a", "baseline", "x"), row("a", "followup", "x"), row("b", "baseline", "x")]
+    sheet = cohort(*rows)
+    subjects = (*sheet.subjects, SubjectRow(9, "c", "test", "x", {}))
+    included, exclusions = screen_cohort(
+        Cohort(subjects, sheet.images), sessions=("baseline", "followup"), contrast="dce",
+        excluded={}, read_image=read_image, read_mask=lambda path, grid: read_image(path),
+    )  # fmt: skip
+    assert included == ["a"]
+    assert [(e.subject, e.reason_class) for e in exclusions] == [
+        ("b", "missing session"), ("c", "no images"),
+    ]  # fmt: skip
+    assert exclusions[1].reason == "the sheet has no dce image of this subject"
+
+
+def test_a_study_of_drawn_masks_leaves_out_who_has_none():
+    rows = [row("a", "baseline", "x", mask="full"), row("b", "baseline", "x")]
+    options = {
+        "sessions": ("baseline",), "contrast": "dce", "excluded": {}, "read_image": read_image,
+        "read_mask": lambda path, grid: read_image(path),
+    }  # fmt: skip
+    assert screen_cohort(cohort(*rows), **options)[0] == ["a", "b"]
+    included, exclusions = screen_cohort(cohort(*rows), drawn_masks=True, **options)
+    assert included == ["a"]
+    assert [(e.subject, e.reason_class) for e in exclusions] == [("b", "no mask")]
+    assert "no mask of session baseline" in exclusions[0].reason

@@ -8,13 +8,20 @@ import sys
 
 import pytest
 
+from pipeline.errors import SettingsError
 from pipeline.radiomics.dictionary import (
     CLASS_COUNTS,
     COLUMNS,
     FEATURES,
+    OPTIONAL_CLASS_COUNTS,
+    OPTIONAL_FEATURES,
     SIZE_COLUMNS,
+    columns_of,
     describe,
+    features_of,
 )
+
+ALL_FEATURES = (*FEATURES, *OPTIONAL_FEATURES)
 
 
 def test_there_are_102_features_as_the_study_counts_them():
@@ -26,7 +33,20 @@ def test_there_are_102_features_as_the_study_counts_them():
     assert len(COLUMNS) == len(set(COLUMNS)) == 102
 
 
-@pytest.mark.parametrize("feature_class", CLASS_COUNTS)
+def test_with_the_optional_class_there_are_the_107_of_pyradiomics():
+    assert OPTIONAL_CLASS_COUNTS == {"ngtdm": 5}
+    assert len(columns_of([*CLASS_COUNTS, "ngtdm"])) == 107
+    assert columns_of() == COLUMNS
+    assert columns_of(["ngtdm", "shape"]) == (
+        *(c for c in COLUMNS if c.startswith("shape_")),
+        "ngtdm_Busyness", "ngtdm_Coarseness", "ngtdm_Complexity", "ngtdm_Contrast",
+        "ngtdm_Strength",
+    )  # fmt: skip
+    with pytest.raises(SettingsError, match="feature class 'fractal' is unknown"):
+        features_of(["shape", "fractal"])
+
+
+@pytest.mark.parametrize("feature_class", [*CLASS_COUNTS, *OPTIONAL_CLASS_COUNTS])
 def test_every_feature_that_pyradiomics_enables_is_there(feature_class):
     module = importlib.import_module(f"radiomics.{feature_class}")
     (calculator,) = [
@@ -35,10 +55,10 @@ def test_every_feature_that_pyradiomics_enables_is_there(feature_class):
         if name.startswith("Radiomics") and member.__module__ == module.__name__
     ]
     enabled = {name for name, deprecated in calculator.getFeatureNames().items() if not deprecated}
-    assert {f.pyradiomics for f in FEATURES if f.feature_class == feature_class} == enabled
+    assert {f.pyradiomics for f in ALL_FEATURES if f.feature_class == feature_class} == enabled
 
 
-@pytest.mark.parametrize("feature", FEATURES, ids=lambda f: f.column)
+@pytest.mark.parametrize("feature", ALL_FEATURES, ids=lambda f: f.column)
 def test_every_feature_is_described(feature):
     assert feature.unit
     assert len(feature.definition) > 8
@@ -61,9 +81,9 @@ def test_units_of_length_end_the_column_name():
 
 
 def test_ibsi_codes_are_given_once_and_missing_only_where_ibsi_has_no_such_feature():
-    codes = [f.ibsi for f in FEATURES if f.ibsi]
-    assert len(codes) == len(set(codes)) == 97
-    assert {f.pyradiomics for f in FEATURES if not f.ibsi} == {
+    codes = [f.ibsi for f in ALL_FEATURES if f.ibsi]
+    assert len(codes) == len(set(codes)) == 102
+    assert {f.pyradiomics for f in ALL_FEATURES if not f.ibsi} == {
         "Maximum2DDiameterColumn", "Maximum2DDiameterRow", "Maximum2DDiameterSlice",
         "TotalEnergy", "MCC",
     }  # fmt: skip

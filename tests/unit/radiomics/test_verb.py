@@ -37,12 +37,12 @@ def test_one_row_beside_the_image_says_what_was_measured(files):
     done = run(folder / "sub.nii.gz", folder / "mask.nii.gz", "--kind", "subtraction", *ids)
     assert done.exit_code == 0
     table = read_table(folder / "sub_radiomics.tsv")
-    assert list(table.columns[:16]) == [
+    assert list(table.columns[:17]) == [
         "subject", "session", "contrast", "kind", "image", "mask", "label", "mask_sha256",
-        "voxels", "volume_mm3", "bin_width", "bin_count", "grey_levels", "clipped_fraction",
-        "status", "reason",
+        "voxels", "volume_mm3", "bin_width", "bin_count", "grey_levels", "border_voxels",
+        "clipped_fraction", "status", "reason",
     ]  # fmt: skip
-    assert tuple(table.columns[16:]) == COLUMNS
+    assert tuple(table.columns[17:]) == COLUMNS
     (row,) = table.to_dict("records")
     assert (row["subject"], row["image"], row["mask"]) == ("007", "sub.nii.gz", "mask.nii.gz")
     assert len(row["mask_sha256"]) == 64
@@ -109,6 +109,6 @@ def test_the_dictionary_is_printed_as_a_table():
     done = CliRunner().invoke(app, ["radiomics", "--dictionary"])
     assert done.exit_code == 0
     rows = [line.split("\t") for line in done.stdout.splitlines()]
-    assert len(rows) == 103
+    assert len(rows) == 108
     assert {len(row) for row in rows} == {7}
-    assert [row[0] for row in rows[1:]] == list(COLUMNS)
+    assert [row[0] for row in rows[1:103]] == list(COLUMNS)
