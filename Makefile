@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install demo test test-all lint bench clean
+.PHONY: help install demo test test-all lint bench bench-lasso clean
 
 help:
 	@echo "make demo     install, make the simulated cohort, run the main study, print its table"
@@ -13,6 +13,7 @@ help:
 	@echo "make install  make .venv with the exact versions of envs/requirements.txt"
 	@echo "make lint     formatting, lint, types, spelling, workflow lint"
 	@echo "make bench    seconds and peak memory per block and subject of the last run"
+	@echo "make bench-lasso  the LASSO-Cox path beside glmnet's (R with r-cran-glmnet)"
 	@echo "make test-all also the slow tests"
 
 install: .venv/.installed
@@ -45,6 +46,9 @@ lint: install
 
 bench: install
 	medpipe bench results/nact
+
+bench-lasso: install
+	python scripts/bench_lasso.py
 
 clean:
 	rm -rf results logs benchmarks .snakemake .medpipe.lock

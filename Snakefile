@@ -26,6 +26,7 @@ include: "workflow/rules/studies/glioma.smk"
 include: "workflow/rules/studies/breast.smk"
 include: "workflow/rules/studies/nsclc.smk"
 include: "workflow/rules/studies/crc.smk"
+include: "workflow/rules/studies/ispy2.smk"
 
 
 rule all:

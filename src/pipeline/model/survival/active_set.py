@@ -7,10 +7,11 @@ import numpy as np
 from pipeline.errors import ConvergenceError
 from pipeline.model.arrays import Float, Int
 from pipeline.model.survival.deviance import (
+    Risk,
     RiskSets,
     information,
-    log_likelihood,
-    score_terms,
+    martingale_residuals,
+    relative_risk,
 )
 
 #: Newton steps and changes of the active set allowed at one lambda.
@@ -28,7 +29,7 @@ _SETTLED = 0.1
 #: Steps in a row that promise less than the rounding error before they are given up.
 _MOST_IDLE = 4
 
-#: Relative rounding error of the objective, below which a rise means nothing.
+#: Rounding error of the objective, as a share of itself and of the largest linear predictor.
 _ROUNDING = 1e-14
 
 
@@ -97,7 +98,7 @@ def minimise(problem: Problem, penalty: float, start: Float) -> Float:
     signs = np.sign(start)
     idle = 0
     for _ in range(_MOST_STEPS):
-        slope, relative, at_risk = _gradient(problem, penalty, here)
+        slope = _gradient(problem, penalty, here)
         pull = slope[active] + penalty * problem.l1_ratio * signs[active]
         largest = float(np.abs(pull).max(initial=0.0))
         if largest <= _SETTLED * problem.tolerance or idle == _MOST_IDLE:
@@ -108,10 +109,10 @@ def minimise(problem: Problem, penalty: float, start: Float) -> Float:
             signs[entering] = -np.sign(slope[entering])
             active, idle = np.append(active, entering), 0
             continue
-        curvature = information(problem.matrix[:, active], relative, at_risk, problem.sets)
+        curvature = information(problem.matrix[:, active], here.risk, problem.sets)
         direction = _newton(problem, curvature / problem.sets.size, pull, penalty)
         gain = -float(pull @ direction)
-        idle = idle + 1 if gain <= _ROUNDING * abs(here.objective) else 0
+        idle = idle + 1 if gain <= here.noise else 0
         here = _walk(problem, penalty, here, _Move(active, signs[active], direction, gain))
         active = active[here.coefficients[active] != 0]
     raise _unsolved(penalty)
@@ -126,11 +127,12 @@ def _unsolved(penalty: float) -> ConvergenceError:
 
 @dataclass(frozen=True, eq=False)
 class _Point:
-    """Coefficients, their linear predictor and the objective there."""
+    """Coefficients, what the risk sets sum to there, the objective and its rounding error."""
 
     coefficients: Float
-    predictor: Float
+    risk: Risk
     objective: float
+    noise: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,24 +147,19 @@ class _Move:
 
 def _evaluate(problem: Problem, penalty: float, coefficients: Float) -> _Point:
     predictor = problem.predictor(coefficients)
-    fit = -float(log_likelihood(predictor, problem.sets)) / problem.sets.size
+    risk = relative_risk(predictor, problem.sets)
+    fit = -float(risk.log_likelihood) / problem.sets.size
     size = problem.l1_ratio * float(np.abs(coefficients).sum())
     size += (1 - problem.l1_ratio) / 2 * float(coefficients @ coefficients)
-    return _Point(coefficients, predictor, fit + penalty * size)
+    objective = fit + penalty * size
+    noise = _ROUNDING * (abs(objective) + float(np.abs(predictor).max()))
+    return _Point(coefficients, risk, objective, noise)
 
 
-def _unsolved(penalty: float) -> ConvergenceError:
-    return ConvergenceError(
-        f"the penalised Cox model at lambda {penalty:.3g} is not solved: raise the smallest"
-        " lambda (lambda_min_ratio) or remove duplicated features"
-    )
-
-
-def _gradient(problem: Problem, penalty: float, here: _Point) -> tuple[Float, Float, Float]:
-    """Return the gradient of the smooth part, and what the information needs."""
-    residual, relative, at_risk = score_terms(here.predictor, problem.sets)
-    slope = -(residual @ problem.matrix) / problem.sets.size
-    return slope + penalty * (1 - problem.l1_ratio) * here.coefficients, relative, at_risk
+def _gradient(problem: Problem, penalty: float, here: _Point) -> Float:
+    """Return the gradient (p,) of the smooth part."""
+    slope = -(martingale_residuals(here.risk, problem.sets) @ problem.matrix) / problem.sets.size
+    return np.asarray(slope + penalty * (1 - problem.l1_ratio) * here.coefficients)
 
 
 def _most_violating(
@@ -176,7 +173,7 @@ def _most_violating(
 
 def _newton(problem: Problem, curvature: Float, pull: Float, penalty: float) -> Float:
     ridge = penalty * (1 - problem.l1_ratio) + _JITTER * float(curvature.diagonal().max())
-    curvature[np.diag_indices_from(curvature)] += ridge
+    curvature.flat[:: curvature.shape[0] + 1] += ridge
     return np.asarray(np.linalg.solve(curvature, -pull))
 
 
@@ -191,8 +188,7 @@ def _walk(problem: Problem, penalty: float, here: _Point, move: _Move) -> _Point
         moved = here.coefficients.copy()
         moved[move.active] = np.where(room <= length, 0.0, values + length * move.direction)
         there = _evaluate(problem, penalty, moved)
-        rounding = _ROUNDING * abs(here.objective)
-        if there.objective <= here.objective - 1e-4 * length * move.gain + rounding:
+        if there.objective <= here.objective - 1e-4 * length * move.gain + here.noise:
             return there
         length /= 2
     raise _unsolved(penalty)

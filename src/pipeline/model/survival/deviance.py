@@ -7,7 +7,6 @@ import numpy as np
 from pipeline.model.arrays import Float, Int
 from pipeline.model.survival.outcome import Outcome
 
-
 #: Linear predictors further than this below the highest one count as this far.
 _LOWEST = -600.0
 
@@ -57,24 +56,32 @@ def risk_sets(outcome: Outcome) -> RiskSets:
     )
 
 
-def log_likelihood(predictor: Float, sets: RiskSets) -> Float:
-    """Return the log partial likelihood, Breslow's ties.
+@dataclass(frozen=True, eq=False)
+class Risk:
+    """Relative risks of one linear predictor, or of m side by side.
 
-    Parameters
+    Attributes
     ----------
-    predictor : (n,) or (n, m) float array
-        Linear predictors, rows by position in `sets.order`.
-    sets : RiskSets
-        Risk sets of the outcome.
-
-    Returns
-    -------
-    () or (m,) float array
-        sum over events of eta_i - sum over event times k of d_k log sum_{j at risk} exp(eta_j).
+    relative : (n,) or (n, m) float array
+        exp(eta - max eta), by position in `RiskSets.order`.
+    at_risk : (k,) or (k, m) float array
+        Sum of `relative` over the rows at risk at each event time.
+    log_likelihood : () or (m,) float array
+        Log partial likelihood with Breslow's ties: sum over events of eta_i - sum over event
+        times of d_k log sum_{j at risk} exp(eta_j).
     """
-    highest = predictor.max(axis=0)
-    at_risk = _from_the_end(_exponential(predictor - highest))[sets.first]
-    return np.asarray(sets.event @ predictor - sets.deaths @ (np.log(at_risk) + highest))
+
+    relative: Float
+    at_risk: Float
+    log_likelihood: Float
+
+
+def relative_risk(predictor: Float, sets: RiskSets) -> Risk:
+    """Return the risks of linear predictors (n,) or (n, m), by position in `sets.order`."""
+    below = predictor - predictor.max(axis=0)
+    relative = np.exp(np.maximum(below, _LOWEST))
+    at_risk = _from_the_end(relative)[sets.first]
+    return Risk(relative, at_risk, sets.event @ below - sets.deaths @ np.log(at_risk))
 
 
 def partial_deviance(predictor: Float, outcome: Outcome) -> Float:
@@ -99,7 +106,9 @@ def partial_deviance(predictor: Float, outcome: Outcome) -> Float:
     J Stat Softw 39(5), 2011). Rows censored at an event time are at risk at that time.
     """
     sets = risk_sets(outcome)
-    return np.asarray(2.0 * (saturated(sets) - log_likelihood(predictor[sets.order], sets)))
+    return np.asarray(
+        2.0 * (saturated(sets) - relative_risk(predictor[sets.order], sets).log_likelihood)
+    )
 
 
 def saturated(sets: RiskSets) -> float:
@@ -107,47 +116,32 @@ def saturated(sets: RiskSets) -> float:
     return -float(sets.deaths @ np.log(sets.deaths))
 
 
-def score_terms(predictor: Float, sets: RiskSets) -> tuple[Float, Float, Float]:
-    """Return what the derivatives share at one linear predictor (n,), by position in `order`.
-
-    Returns
-    -------
-    residual : (n,) float array
-        d l / d eta: event - exp(eta) times the cumulative Breslow hazard (martingale residual).
-    relative : (n,) float array
-        exp(eta - max eta).
-    at_risk : (k,) float array
-        Sum of `relative` over the rows at risk at each event time.
-    """
-    relative = _exponential(predictor - predictor.max())
-    at_risk = _from_the_end(relative)[sets.first]
-    return sets.event - relative * _hazard(at_risk, sets), relative, at_risk
+def martingale_residuals(risk: Risk, sets: RiskSets) -> Float:
+    """Return d l / d eta (n,): event minus exp(eta) times the cumulative Breslow hazard."""
+    return np.asarray(sets.event - risk.relative * _hazard(risk.at_risk, sets))
 
 
-def information(columns: Float, relative: Float, at_risk: Float, sets: RiskSets) -> Float:
+def information(columns: Float, risk: Risk, sets: RiskSets) -> Float:
     """Return the observed information - d2 l / d beta d beta' of some columns.
 
     Parameters
     ----------
     columns : (n, a) float array
         Columns of the matrix, rows by position in `sets.order`.
-    relative, at_risk : arrays
-        From `score_terms`.
+    risk : Risk
+        Of one linear predictor.
+    sets : RiskSets
+        Risk sets of the outcome.
 
     Returns
     -------
     (a, a) float array
         sum over event times of d_k times the weighted covariance of the rows at risk.
     """
-    weighted = relative[:, None] * columns
-    means = _from_the_end(weighted)[sets.first] / at_risk[:, None]
-    second = weighted.T @ (_hazard(at_risk, sets)[:, None] * columns)
+    weighted = risk.relative[:, None] * columns
+    means = _from_the_end(weighted)[sets.first] / risk.at_risk[:, None]
+    second = weighted.T @ (_hazard(risk.at_risk, sets)[:, None] * columns)
     return np.asarray(second - means.T @ (sets.deaths[:, None] * means))
-
-
-def _exponential(below: Float) -> Float:
-    """Return exp of values of 0 and less; never 0, so that every risk set has a sum."""
-    return np.asarray(np.exp(np.maximum(below, _LOWEST)))
 
 
 def _hazard(at_risk: Float, sets: RiskSets) -> Float:

@@ -11,10 +11,10 @@ from pipeline.errors import ModelError
 from pipeline.model.arrays import Float, Int
 from pipeline.model.survival.active_set import Problem, minimise
 from pipeline.model.survival.deviance import (
-    log_likelihood,
+    martingale_residuals,
+    relative_risk,
     risk_sets,
     saturated,
-    score_terms,
 )
 from pipeline.model.survival.outcome import Outcome
 
@@ -197,7 +197,7 @@ def lambda_max(values: Float, outcome: Outcome, l1_ratio: float = 1.0) -> float:
         Below 0.001 it counts as 0.001, as in glmnet.
     """
     sets = risk_sets(outcome)
-    residual, _, _ = score_terms(np.zeros(len(outcome)), sets)
+    residual = martingale_residuals(relative_risk(np.zeros(len(outcome)), sets), sets)
     centred = values - values.mean(axis=0)
     score = residual @ centred[sets.order] / sets.size
     return float(np.abs(score).max()) / max(l1_ratio, 1e-3)
@@ -280,13 +280,13 @@ def _complete(
     highest = lambda_max(values, outcome, options.l1_ratio)
     problem = _problem(values, outcome, options, highest)
     full = saturated(problem.sets)
-    null = full - float(log_likelihood(np.zeros(len(outcome)), problem.sets))
+    null = full - float(relative_risk(np.zeros(len(outcome)), problem.sets).log_likelihood)
     coefficients, ratios, beta = [], [], np.zeros(values.shape[1])
     for step, penalty in enumerate(sequence.tolist()):
         if penalty < highest * (1 - 1e-12):
             beta = minimise(problem, penalty, start[step] if step < len(start) else beta)
         coefficients.append(beta)
-        fit = full - float(log_likelihood(problem.predictor(beta), problem.sets))
+        fit = full - float(relative_risk(problem.predictor(beta), problem.sets).log_likelihood)
         ratios.append(1.0 - fit / null if null > 0 else 0.0)
         if not options.lambdas and _ends(ratios, options.n_lambdas):
             logger.info(

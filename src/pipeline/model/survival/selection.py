@@ -195,10 +195,7 @@ def repeat_cross_validation(
     if repeats < 1:
         raise ModelError(f"{repeats} repeats of the cross-validation: give 1 or more")
     seeds = np.random.SeedSequence(seed).generate_state(repeats).tolist()
-    deals = [
-        assign_survival_folds(subjects, outcome, n_folds=n_folds, seed=s)
-        for s in seeds
-    ]
+    deals = [assign_survival_folds(subjects, outcome, n_folds=n_folds, seed=s) for s in seeds]
     found = tuple(cross_validate(values, outcome, folds, path) for folds in deals)
     return RepeatedCv(
         found,

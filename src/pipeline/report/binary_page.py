@@ -1,0 +1,90 @@
+"""The page of a binary study: who was analysed, what the models reach, why they decide so."""
+
+from pipeline.report.binary_sections import (
+    BinaryResults,
+    calibration_section,
+    decision_section,
+    discrimination_section,
+    flow_section,
+    nomogram_section,
+    patients_section,
+    shap_section,
+    study_flow,
+)
+from pipeline.report.page import Fact, Page, Section, Table
+from pipeline.report.text import flatten, interval, number, p_value
+
+
+def binary_page(results: BinaryResults) -> Page:
+    """Return the page of a binary study."""
+    card = results.card
+    sections = [
+        flow_section(results),
+        discrimination_section(results),
+        nomogram_section(results),
+        calibration_section(results),
+        decision_section(results),
+        shap_section(results),
+        patients_section(results),
+        *_card_sections(results),
+        _settings_section(results),
+    ]
+    return Page(
+        title=card.title or f"Study {results.name}",
+        subtitle=card.question,
+        banner=_banner(results),
+        facts=_facts(results),
+        sections=[section for section in sections if section is not None],
+        footer="Made by medpipe; a research tool, not a medical device.",
+    )
+
+
+def _banner(results: BinaryResults) -> str:
+    if not results.dataset.get("simulated"):
+        return ""
+    return (
+        "SIMULATED PATIENTS: the numbers show that the program works; they say nothing about"
+        " patients."
+    )
+
+
+def _facts(results: BinaryResults) -> list[Fact]:
+    flow = study_flow(results)
+    groups = flow.analysed or flow.included
+    facts = [Fact(f"{sum(g.count for g in groups)} of {flow.total}", "subjects compared")]
+    facts += [Fact(str(group.count), f"{group.name} subjects") for group in groups]
+    name = "test AUC" if results.split == "test" else "cross-validated AUC"
+    for row in results.tables["headline"].to_dict("records"):
+        words = f"{name}, {results.model(str(row['model']))}"
+        words += f" (95 % CI {interval(row['auc_low95'], row['auc_high95'])}"
+        if row["model"] != row["reference"]:
+            words += f"; p = {p_value(row['p_vs_reference'])}"
+        facts.append(Fact(number(row["auc"]), words.replace("p = <", "p <") + ")"))
+    return facts
+
+
+def _card_sections(results: BinaryResults) -> list[Section]:
+    card, sections = results.card, []
+    if card.departures:
+        sections.append(Section("What to keep in mind", notes=card.departures))
+    if card.not_reproduced:
+        sections.append(Section("What is not used", notes=card.not_reproduced))
+    if card.citation:
+        doi = f" doi:{card.doi}" if card.doi else ""
+        sections.append(Section("How to cite", "The data, and medpipe with its version (below):",
+                                notes=[card.citation + doi]))  # fmt: skip
+    return sections
+
+
+def _settings_section(results: BinaryResults) -> Section | None:
+    sources = [
+        ("Settings of this run", "Setting", results.settings),
+        ("Found on the way", "Quantity", results.measured),
+        ("Versions of the packages", "Package", results.versions),
+    ]
+    tables = [
+        Table(caption, [head, "Value"], list(flatten(record).items()), align="ll", narrow=True)
+        for caption, head, record in sources
+        if record
+    ]
+    return Section("Settings and versions", tables=tables, collapsed=True) if tables else None
