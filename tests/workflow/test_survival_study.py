@@ -16,6 +16,7 @@ from pipeline.io import read_json, read_table, write_table
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted(path.stem for path in (ROOT / "workflow/studies").glob("*.yaml"))
+BIN = str(Path(sys.executable).parent)
 TARGET = "results/nsclc_survival.tsv"
 
 
@@ -27,7 +28,7 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
             "--workflow-profile", str(ROOT / "profiles/default"), *arguments,
         ],
         cwd=folder, capture_output=True, text=True, timeout=600, check=False,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        env={**os.environ, "PATH": os.pathsep.join([BIN, os.environ["PATH"]])},
     )  # fmt: skip
 
 

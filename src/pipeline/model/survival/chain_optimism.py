@@ -26,9 +26,7 @@ from pipeline.model.survival.validation_tables import calibration_cuts
 
 #: A resample looks for its lambda on a shorter path, once, to four digits: 100 of them then take
 #: half a minute where the full search would take four. Few cohorts use a lambda below 5 %.
-_QUICK = {
-    "repeats": 1, "resamples": 0, "n_lambdas": 50, "lambda_min_ratio": 0.05, "tolerance": 1e-6,
-}  # fmt: skip
+_LAMBDAS, _LEAST, _TOLERANCE = 50, 0.05, 1e-6
 
 #: (model, metric, horizon in months or NaN, calibration group or 0)
 Key = tuple[str, str, float, int]
@@ -62,7 +60,11 @@ def chain_optimism(
     everyone = fit_survival(design, options, seed=seed).model
     horizons = [m for m in options.horizons_months if m <= everyone.last_months]
     limits = _limits(everyone, design, rows, horizons)
-    quick = replace(options, lasso=replace(options.lasso, **_QUICK))
+    lasso = replace(
+        options.lasso, repeats=1, resamples=0,
+        n_lambdas=_LAMBDAS, lambda_min_ratio=_LEAST, tolerance=_TOLERANCE,
+    )  # fmt: skip
+    quick = replace(options, lasso=lasso)
 
     def fit(chosen: Int) -> SurvivalModel:
         return fit_survival(design, quick, seed=seed, rows=rows[chosen]).model
@@ -140,7 +142,11 @@ def _gaps(
     }
     table = attempt(
         f"calibration of {name} in a resample",
-        lambda: grouped_calibration(survival, outcome, months, cuts=cuts),
+        grouped_calibration,
+        survival,
+        outcome,
+        months,
+        cuts=cuts,
     )
     if table is not None:
         for group, row in zip(table["group"], table.to_dict("records"), strict=True):

@@ -47,7 +47,7 @@ def log_ranks(part: Part) -> list[dict[str, object]]:
     groups = part.frame[GROUP].astype(str).tolist()
     if len(set(groups)) < 2:
         return []
-    found = attempt(f"{part.split}, log-rank", lambda: log_rank(part.outcome, groups))
+    found = attempt(f"{part.split}, log-rank", log_rank, part.outcome, groups)
     if found is None:
         return []
     return [{"split": part.split, "chi2": found.chi2, "df": found.df, "p": found.p}]
@@ -63,7 +63,7 @@ def cox_tables(parts: Sequence[Part], kinds: Mapping[str, Kind], rule: str) -> p
     chosen: tuple[str, ...] = ()
     for part in parts:
         grouped = part.frame[GROUP].nunique() == 2
-        wanted: dict[str, Kind] = ({GROUP: "categorical"} if grouped else {}) | dict(kinds)
+        wanted: dict[str, Kind] = {GROUP: "categorical", **kinds} if grouped else dict(kinds)
         alone = stack(_alone(part, {name: kind}) for name, kind in wanted.items())
         if part.split == "development" and len(alone):
             chosen = tuple(wanted) if rule == "all" else significant_variables(alone)
@@ -72,9 +72,11 @@ def cox_tables(parts: Sequence[Part], kinds: Mapping[str, Kind], rule: str) -> p
         if together:
             both = attempt(
                 f"{part.split}, multivariable Cox model",
-                lambda part=part, together=together: multivariable(
-                    part.frame, together, part.outcome, references=_references(together)
-                ),
+                multivariable,
+                part.frame,
+                together,
+                part.outcome,
+                references=_references(together),
             )
             tables.append(_labelled(part, "multivariable", both))
     return stack(tables)
@@ -83,7 +85,11 @@ def cox_tables(parts: Sequence[Part], kinds: Mapping[str, Kind], rule: str) -> p
 def _alone(part: Part, kinds: Mapping[str, Kind]) -> pd.DataFrame | None:
     return attempt(
         f"{part.split}, Cox model of {next(iter(kinds))}",
-        lambda: univariable(part.frame, kinds, part.outcome, references=_references(kinds)),
+        univariable,
+        part.frame,
+        kinds,
+        part.outcome,
+        references=_references(kinds),
     )
 
 
@@ -114,9 +120,11 @@ def schoenfeld(model: SurvivalModel, design: SurvivalDesign) -> pd.DataFrame:
         outcome = design.outcome.take(rows).take(known)
         found = attempt(
             f"proportional hazards of {name}",
-            lambda cox=cox, matrix=matrix, outcome=outcome: proportional_hazards(
-                cox.fit, matrix, outcome, terms={t.name: t.columns for t in cox.terms}
-            ),
+            proportional_hazards,
+            cox.fit,
+            matrix,
+            outcome,
+            terms={t.name: t.columns for t in cox.terms},
         )
         if found is not None:
             tables.append(found.table.assign(model=name)[["model", "term", "chi2", "df", "p"]])

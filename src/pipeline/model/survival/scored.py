@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from pipeline.model.survival.outcome import Outcome
 logger = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
+Given = ParamSpec("Given")
 
 #: The risk group as a variable of the Cox tables.
 GROUP = "risk_group"
@@ -117,10 +118,12 @@ def scored_by(part: Part, model: SurvivalModel, draws: int, seed: int) -> Iterat
         )
 
 
-def attempt(what: str, function: Callable[[], Found]) -> Found | None:
+def attempt(
+    what: str, function: Callable[Given, Found], *given: Given.args, **named: Given.kwargs
+) -> Found | None:
     """Return what a function gives, or None and a warning when the rows do not allow it."""
     try:
-        return function()
+        return function(*given, **named)
     except ModelError as error:
         logger.warning("%s: left out: %s", what, error)
         return None

@@ -46,7 +46,10 @@ def roc_curves(
         for months in horizons:
             curve = attempt(
                 f"{s.split}, {s.model}, ROC at {months:g} months",
-                lambda s=s, months=months: ipcw_roc(s.risk, s.outcome, months),
+                ipcw_roc,
+                s.risk,
+                s.outcome,
+                months,
             )
             if curve is not None:
                 rates = {
@@ -60,7 +63,7 @@ def roc_curves(
 def measures(s: Scored, horizons: Sequence[float]) -> dict[tuple[str, float], Estimate]:
     """Return every measure of a scored split: (metric, horizon in months or NaN) to estimate."""
     found = {("harrell_c", NO_TIME): harrell_c(s.risk, s.outcome, rows=s.rows)}
-    slope = attempt(f"{s.split}, {s.model}, slope", lambda: calibration_slope(s.risk, s.outcome))
+    slope = attempt(f"{s.split}, {s.model}, slope", calibration_slope, s.risk, s.outcome)
     found["slope", NO_TIME] = slope or Estimate(float("nan"))
     for months in horizons:
         found["auc", months] = auc_at(s.risk, s.outcome, months, rows=s.rows)
@@ -179,7 +182,10 @@ def calibrations(
     for months in horizons:
         found = attempt(
             f"{s.split}, {s.model}, calibration at {months:g} months",
-            lambda months=months: _calibration(s, months, optimism),
+            _calibration,
+            s,
+            months,
+            optimism,
         )
         if found is not None:
             yield found
@@ -225,13 +231,12 @@ def decision_curves(scored: Sequence[Scored], horizons: Sequence[float]) -> Iter
         for months in horizons:
             found = attempt(
                 f"{split}, decision curve at {months:g} months",
-                lambda kept=kept, months=months: survival_decision_curve(
-                    {s.model: s.survival(months) for s in kept},
-                    kept[0].outcome,
-                    months,
-                    THRESHOLDS,
-                    rows=kept[0].rows,
-                ),
+                survival_decision_curve,
+                {s.model: s.survival(months) for s in kept},
+                kept[0].outcome,
+                months,
+                THRESHOLDS,
+                rows=kept[0].rows,
             )
             if found is not None:
                 yield found.assign(split=split, horizon_months=months)
