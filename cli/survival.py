@@ -70,6 +70,9 @@ def fit(
     l1_ratio: Annotated[float, typer.Option(help="1: LASSO; less: elastic net.")] = (
         _DEFAULT.l1_ratio
     ),
+    lambda_min_ratio: Annotated[
+        float, typer.Option(help="Smallest over largest lambda of the path.")
+    ] = _DEFAULT.lambda_min_ratio,
     folds: Annotated[int, typer.Option(min=3, help="Folds for lambda.")] = _DEFAULT.folds,
     repeats: Annotated[
         int, typer.Option(min=1, help="Cross-validations; the median lambda is taken.")
@@ -122,6 +125,7 @@ def fit(
             "filter": filter,
             "filter_keep": filter_keep,
             "l1_ratio": l1_ratio,
+            "lambda_min_ratio": lambda_min_ratio,
             "folds": folds,
             "repeats": repeats,
             "rule": rule,
@@ -143,7 +147,7 @@ def fit(
     design = _design(features_table, subjects, settings)
     options = _options(settings)
     found = fit_survival(design, options, seed=seed)
-    corrected = chain_optimism(design, options, draws=settings.optimism, seed=seed)
+    corrected = chain_optimism(design, options, found.model, draws=settings.optimism, seed=seed)
     folder = out or features_table.resolve().parent / f"survival_{features}"
     asked = settings.model_dump(mode="json")
     tables = fit_tables(found) | {"optimism": corrected}
@@ -317,6 +321,7 @@ def _options(settings: SurvivalSettings) -> "SurvivalOptions":
             filter=settings.filter,
             filter_keep=settings.filter_keep,
             l1_ratio=settings.l1_ratio,
+            lambda_min_ratio=settings.lambda_min_ratio,
             n_folds=settings.folds,
             repeats=settings.repeats,
             rule=settings.rule,

@@ -153,6 +153,9 @@ class SurvivalSettings(Settings):
     )
     filter_keep: float = Field(0.8, gt=0, le=1, description="Share of features that it keeps.")
     l1_ratio: float = Field(1.0, gt=0, le=1, description="1 is the LASSO; less is elastic net.")
+    lambda_min_ratio: float = Field(
+        0.01, gt=0, lt=1, description="End of the path; glmnet's 0.0001 suits many rows only."
+    )
     folds: int = Field(10, ge=3)
     repeats: Count = Field(10, description="Cross-validations; the median lambda is taken.")
     rule: Literal["min", "1se"] = Field("min", description="Which lambda on the path.")

@@ -1,5 +1,6 @@
 # Makes lasso_rows.tsv, lasso_path.tsv, lasso_coefficients.tsv and lasso_breslow.tsv, and, where
-# the real patients are found (MEDPIPE_DATA), lasso_lung1.tsv, which holds derived numbers only.
+# the real patients are found (MEDPIPE_DATA), lasso_lung1.tsv and lasso_lung1_coefficients.tsv,
+# which hold derived numbers only.
 # Run in this folder: Rscript lasso_cox.R
 # Made with R 4.2.2, glmnet 4.1.6 and survival 3.5.3.
 suppressMessages({library(glmnet); library(survival)})

@@ -10,7 +10,6 @@ from pipeline.model.arrays import Float, Int
 from pipeline.model.survival.brier import brier_at
 from pipeline.model.survival.calibration import calibration_slope, grouped_calibration
 from pipeline.model.survival.chain import (
-    MODELS,
     SurvivalModel,
     SurvivalOptions,
     fit_survival,
@@ -33,7 +32,12 @@ Key = tuple[str, str, float, int]
 
 
 def chain_optimism(
-    design: SurvivalDesign, options: SurvivalOptions, *, draws: int = 100, seed: int = 1
+    design: SurvivalDesign,
+    options: SurvivalOptions,
+    fitted: SurvivalModel,
+    *,
+    draws: int = 100,
+    seed: int = 1,
 ) -> pd.DataFrame:
     """Correct the figures on the development rows for everything that was learnt from them.
 
@@ -44,6 +48,9 @@ def chain_optimism(
     options : SurvivalOptions
         The chain. In a resample lambda comes from one cross-validation, not from `repeats`, over
         50 values from the largest to 5 % of it.
+    fitted : SurvivalModel
+        What the chain gave on all development rows: its models and the limits of their
+        calibration groups are the ones that are corrected.
     draws, seed : int
         Resamples and seed.
 
@@ -57,9 +64,8 @@ def chain_optimism(
     """
     rows = np.flatnonzero(design.development)
     outcome = design.outcome.take(rows)
-    everyone = fit_survival(design, options, seed=seed).model
-    horizons = [m for m in options.horizons_months if m <= everyone.last_months]
-    limits = _limits(everyone, design, rows, horizons)
+    horizons = [m for m in options.horizons_months if m <= fitted.last_months]
+    limits = _limits(fitted, design, rows, horizons)
     lasso = replace(
         options.lasso, repeats=1, resamples=0,
         n_lambdas=_LAMBDAS, lambda_min_ratio=_LEAST, tolerance=_TOLERANCE,
@@ -71,7 +77,7 @@ def chain_optimism(
 
     def metrics(model: SurvivalModel, chosen: Int) -> dict[str, float]:
         table = predict(model, design).iloc[rows[chosen]].reset_index(drop=True)
-        return _measures(table, model, outcome.take(chosen), horizons, limits)
+        return _measures(table, model, outcome.take(chosen), limits)
 
     drawn = bootstrap_rows(rows.size, draws, seed)
     found = bootstrap_optimism(fit, metrics, drawn).table
@@ -82,14 +88,15 @@ def chain_optimism(
 
 def _limits(
     model: SurvivalModel, design: SurvivalDesign, rows: Int, horizons: Sequence[float]
-) -> dict[tuple[str, float], Float]:
-    """Return the limits of the calibration groups, equal in every resample."""
+) -> dict[str, dict[float, Float]]:
+    """Return model -> horizon -> limits of the calibration groups, equal in every resample."""
     table = predict(model, design).iloc[rows]
-    found = {}
+    found: dict[str, dict[float, Float]] = {}
     for name in model.models:
+        found[name] = {}
         for months in horizons:
             survival = table[survival_column(name, months)].dropna().to_numpy(dtype=np.float64)
-            found[name, months] = calibration_cuts(survival)
+            found[name][months] = calibration_cuts(survival)
     return found
 
 
@@ -97,16 +104,15 @@ def _measures(
     table: pd.DataFrame,
     model: SurvivalModel,
     outcome: Outcome,
-    horizons: Sequence[float],
-    limits: Mapping[tuple[str, float], Float],
+    limits: Mapping[str, Mapping[float, Float]],
 ) -> dict[str, float]:
+    """Return the measures of the models that the development rows gave, and of no other."""
     found: dict[Key, float] = {}
-    for name in MODELS:
-        groups = {m: limits[name, m] for m in horizons if (name, m) in limits}
+    for name, cuts in limits.items():
         if name in model.models:
-            found |= _of_model(table, name, outcome, groups)
-        elif groups:
-            found |= _of_nobody(name, groups)
+            found |= _of_model(table, name, outcome, cuts)
+        else:
+            found |= _of_nobody(name, cuts)
     return {_text(key): value for key, value in found.items()}
 
 
@@ -162,7 +168,8 @@ def _of_nobody(name: str, limits: Mapping[float, Float]) -> dict[Key, float]:
         found[name, "brier", months, 0] = nan
         for group in range(1, len(cuts)):
             found[name, "calibration_gap", months, group] = nan
-    found[name, "uno_c", max(limits), 0] = 0.5
+    if limits:
+        found[name, "uno_c", max(limits), 0] = 0.5
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.model.survival.chain import SurvivalModel, predict
+from pipeline.model.survival.chain import MODELS, SCORE, SurvivalModel, predict
 from pipeline.model.survival.design import SurvivalDesign
 from pipeline.model.survival.group_tables import cox_tables, curves, log_ranks, schoenfeld
 from pipeline.model.survival.scored import Part, parts_of, scored_by, stack
@@ -78,12 +78,23 @@ def evaluate(
 def _headline(
     model: SurvivalModel, parts: Sequence[Part], tables: Mapping[str, pd.DataFrame]
 ) -> pd.DataFrame:
-    """Return a row per model: sizes, and what the test rows say (development: corrected)."""
+    """Return a row per model: sizes, and what the test rows say (development: corrected).
+
+    `features` counts the image features that the model reads. A Rad-score without any has a
+    row all the same: that nothing was selected is a finding.
+    """
     rows = []
-    for name in model.models:
-        row: dict[str, object] = {"model": name, "features": len(model.score.features)}
+    for name in MODELS:
+        if name not in model.models and name != SCORE:
+            continue
+        uses = name in model.models and SCORE in model.models[name].variables
+        row: dict[str, object] = {
+            "model": name,
+            "features": len(model.score.features) if uses else 0,
+        }
         for part in parts:
-            known = np.isfinite(part.predictions[f"lp_{name}"].to_numpy(dtype=np.float64))
+            risk = part.predictions[f"lp_{name}" if name in model.models else "rad_score"]
+            known = np.isfinite(risk.to_numpy(dtype=np.float64))
             row[f"n_{part.split}"] = int(known.sum())
             row[f"events_{part.split}"] = int(part.outcome.event[known].sum())
         table = tables["discrimination"]

@@ -147,7 +147,10 @@ def test_without_a_selected_feature_the_clinical_model_remains():
     assert list(fitted.model.models) == ["clinical", "combined"]
     assert fitted.model.models["combined"].variables == ("stage",)
     found = evaluate(fitted.model, design_of(features, subjects), KINDS, draws=20, seed=1)
-    assert set(found["headline"]["model"]) == {"clinical", "combined"}
+    headline = found["headline"].set_index("model")
+    assert set(headline.index) == {"rad_score", "clinical", "combined"}
+    assert (headline["features"] == 0).all()
+    assert headline.loc["rad_score", "n_test"] == 0
 
 
 def test_a_nomogram_term_that_is_no_covariate_is_named():
@@ -176,12 +179,28 @@ def test_every_table_is_made_and_agrees_with_the_predictions():
 
 
 def test_the_optimism_of_the_chain_lowers_the_apparent_figures():
-    table = chain_optimism(design_of(*tables(n=100)), options(), draws=8, seed=1)
+    design = design_of(*tables(n=100))
+    fitted = fit_survival(design, options(), seed=1).model
+    table = chain_optimism(design, options(), fitted, draws=8, seed=1)
     row = table.query("model == 'rad_score' and metric == 'harrell_c'").iloc[0]
     assert row["n"] == 8
     assert row["corrected"] == pytest.approx(row["apparent"] - row["optimism"])
     assert row["optimism"] > 0
     assert set(table["model"]) == {"rad_score", "clinical", "combined"}
+
+
+def test_resamples_that_select_where_the_cohort_did_not_change_no_column():
+    features, subjects = tables(n=60)
+    rng = np.random.default_rng(8)
+    columns = [c for c in features.columns if c != "subject"]
+    features[columns] = rng.normal(size=features[columns].shape)
+    asked = options(lasso=LassoOptions(n_folds=5, repeats=1, resamples=2))
+    design = design_of(features, subjects)
+    fitted = fit_survival(design, asked, seed=1).model
+    assert "rad_score" not in fitted.models
+    table = chain_optimism(design, asked, fitted, draws=12, seed=1)
+    assert set(table["model"]) == {"clinical", "combined"}
+    assert (table.query("metric == 'harrell_c'")["n"] > 8).all()
 
 
 def test_new_patients_need_no_outcome_and_score_as_before():
