@@ -30,8 +30,9 @@ demo: install demo/nact/images.tsv
 	@medpipe show results/nact_auc.tsv
 	@echo "report: results/nact/report.html"
 
+# Two workers, a file to one of them: fixtures that run a whole study are made once.
 test: install
-	pytest -m "not slow and not gpu"
+	pytest -m "not slow and not gpu" -n 2 --dist loadfile
 
 test-all: install
 	pytest

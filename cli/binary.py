@@ -12,7 +12,8 @@ from pipeline.errors import ReadError, SettingsError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.model.binary_study import BinaryDesign, BinaryFit
+    from pipeline.model.binary.design import BinaryDesign
+    from pipeline.model.binary.fit import BinaryFit
     from pipeline.model.terms import Kind
     from pipeline.report.binary_sections import BinaryResults
     from pipeline.report.card import Card
@@ -61,7 +62,8 @@ def fit(
     # one thread: sums of the linear algebra then have one order
     set_up(1, quiet)
     from pipeline.io import read_table, write_json, write_table
-    from pipeline.model.binary_study import build_binary_design, fit_binary
+    from pipeline.model.binary.design import build_binary_design
+    from pipeline.model.binary.fit import fit_binary
     from pipeline.provenance import write_sidecars
 
     asked = {
@@ -159,7 +161,7 @@ def predict(
 
     from cli.common import beside
     from pipeline.io import read_json, read_table, write_table
-    from pipeline.model.binary_study import model_from_record
+    from pipeline.model.binary.models import model_from_record
     from pipeline.provenance import write_sidecars
 
     record: dict[str, Any] = read_json(models)
@@ -183,25 +185,28 @@ def _tables(
     design: "BinaryDesign", found: "BinaryFit", asked: Mapping[str, Any], seed: int
 ) -> dict[str, "pd.DataFrame"]:
     """Return every table of the study by its file's name."""
-    from pipeline.model import binary_evaluation as evaluation
-    from pipeline.model import binary_validation as validation
-    from pipeline.model.binary_study import FrozenLogistic, FrozenTrees
+    from pipeline.model.binary import discrimination, optimism, validation
+    from pipeline.model.binary.design import missing_table
+    from pipeline.model.binary.headline import headline_table
+    from pipeline.model.binary.importance import importance_table, shap_table
+    from pipeline.model.binary.models import FrozenLogistic, FrozenTrees
+    from pipeline.model.binary.odds import logistic_table
 
     draws, rows = int(asked["bootstrap"]), found.predictions
     drawn = {"draws": draws, "seed": seed}
-    optimism = evaluation.optimism_table(
+    corrected = optimism.optimism_table(
         design,
         found,
-        draws=min(draws, evaluation.OPTIMISM_DRAWS),
-        draws_trees=min(draws, evaluation.OPTIMISM_DRAWS_TREES),
+        draws=min(draws, optimism.OPTIMISM_DRAWS),
+        draws_trees=min(draws, optimism.OPTIMISM_DRAWS_TREES),
         seed=seed,
     )
     tables = {
         "predictions": rows,
-        "auc": evaluation.auc_table(rows, optimism=optimism, **drawn),
-        "roc": evaluation.roc_table(rows),
-        "comparison": evaluation.comparison_table(rows),
-        "optimism": optimism,
+        "auc": discrimination.auc_table(rows, optimism=corrected, **drawn),
+        "roc": discrimination.roc_table(rows),
+        "comparison": discrimination.comparison_table(rows),
+        "optimism": corrected,
         "calibration": validation.calibration_table(rows, **drawn),
         "calibration_groups": validation.calibration_group_table(rows),
         "calibration_smooth": validation.calibration_smooth_table(rows),
@@ -210,17 +215,15 @@ def _tables(
             thresholds=sorted({*validation.THRESHOLDS, *asked["thresholds"]}),
             **drawn,
         ),
-        "left_out": evaluation.missing_table(design),
+        "left_out": missing_table(design),
     }
     logistic = cast(FrozenLogistic, found.models["logistic"])
     trees = cast(FrozenTrees, found.models["xgboost"])
     fitted = design.frame[design.development & design.complete]
-    tables["logistic"] = evaluation.logistic_table(logistic, fitted)
-    tables["shap"] = evaluation.shap_table(trees, design.frame, source=design.source)
-    tables["importance"] = evaluation.importance_table(
-        trees, design.frame, source=design.source, **drawn
-    )
-    tables["headline"] = evaluation.headline_table(
+    tables["logistic"] = logistic_table(logistic, fitted)
+    tables["shap"] = shap_table(trees, design.frame, source=design.source)
+    tables["importance"] = importance_table(trees, design.frame, source=design.source, **drawn)
+    tables["headline"] = headline_table(
         rows, tables["auc"], tables["calibration"], tables["decision"],
         thresholds=asked["thresholds"], **drawn,
     )  # fmt: skip
@@ -231,8 +234,7 @@ def _patients(
     sheet: "pd.DataFrame", design: "BinaryDesign", card: "Card", seed: int
 ) -> dict[str, "pd.DataFrame"]:
     """Return table one by outcome and by split, of the subjects that have an outcome."""
-    from pipeline.model.binary_evaluation import skewed
-    from pipeline.model.table_one import Kind, table_one
+    from pipeline.model.table_one import Kind, skewed, table_one
 
     kinds: dict[str, Kind] = {
         row.column: row.kind
@@ -263,7 +265,7 @@ def _write_nomogram(
 ) -> list[Path]:
     """Write the nomogram of the full logistic model: table, record, figures, offline page."""
     from pipeline.io import write_bytes, write_json, write_table, write_text
-    from pipeline.model.binary_study import FrozenLogistic
+    from pipeline.model.binary.models import FrozenLogistic
     from pipeline.model.nomogram import build_nomogram, nomogram_model_of_logistic
     from pipeline.model.terms import design_matrix
     from pipeline.report.nomogram_figure import nomogram_figure

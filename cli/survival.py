@@ -55,6 +55,9 @@ def fit(
         str,
         typer.Option(help="Clinical model: name:kind,name:kind; kind as for nomogram."),
     ] = "",
+    references: Annotated[
+        str, typer.Option(help="Reference levels: cea:low,sex:female. Default: first level.")
+    ] = "",
     nomogram: Annotated[str, typer.Option(help="Terms of the nomogram, e.g. rad_score,stage.")] = (
         "rad_score"
     ),
@@ -117,6 +120,7 @@ def fit(
             "event": event,
             "endpoint": endpoint,
             "labels": _labels(labels),
+            "references": _labels(references),
             "covariates": _kinds(covariates),
             "nomogram": tuple(t for t in nomogram.split(",") if t),
             "score_as": score_as,
@@ -205,11 +209,12 @@ def evaluate(
         design,
         settings.covariates,
         rule=settings.multivariable,
+        references=settings.references,
         optimism=read_table(optimism) if optimism.exists() else None,
         draws=bootstrap,
         seed=seed,
     )
-    tables["table_one"] = _table_one(design, settings)
+    tables |= _tables_one(design, settings, tables["predictions"]["risk_group"])
     folder = out or model.resolve().parent
     paths = {name: folder / f"{name}.tsv" for name in tables}
     for name, table in tables.items():
@@ -330,6 +335,7 @@ def _options(settings: SurvivalSettings) -> "SurvivalOptions":
         cutoff=settings.cutoff,
         cutoff_months=settings.cutoff_months,
         horizons_months=settings.horizons_months,
+        references=settings.references,
         labels=settings.labels,
     )
 
@@ -358,13 +364,17 @@ def _read_model(path: Path) -> dict[str, Any]:
     return record
 
 
-def _table_one(design: "SurvivalDesign", settings: SurvivalSettings) -> "pd.DataFrame":
+def _tables_one(
+    design: "SurvivalDesign", settings: SurvivalSettings, groups: "pd.Series"
+) -> dict[str, "pd.DataFrame"]:
+    """Return table one by split, and by risk group in each split where both groups occur."""
     import numpy as np
 
+    from pipeline.model.groups import kind_of
     from pipeline.model.table_one import table_one
 
     kinds: dict[str, Any] = {
-        name: "categorical" if kind == "categorical" else "continuous"
+        name: "categorical" if kind == "categorical" else kind_of(design.covariates[name])
         for name, kind in settings.covariates.items()
     }
     frame = design.covariates.assign(
@@ -374,4 +384,9 @@ def _table_one(design: "SurvivalDesign", settings: SurvivalSettings) -> "pd.Data
         event=design.outcome.event.astype(int).astype(str),
     )
     kinds |= {"time_months": "continuous", "event": "categorical"}
-    return table_one(frame, "split", kinds)
+    found = {"table_one": table_one(frame, "split", kinds)}
+    frame["risk_group"] = groups.to_numpy()
+    for split, rows in frame.groupby("split"):
+        if rows["risk_group"].nunique() == 2:
+            found[f"table_one_{split}"] = table_one(rows, "risk_group", kinds)
+    return found

@@ -136,6 +136,9 @@ class SurvivalSettings(Settings):
     covariates: dict[str, TermKind] = Field(
         default_factory=dict, description="Columns of subjects.tsv for the clinical model."
     )
+    references: dict[str, str] = Field(
+        default_factory=dict, description="Reference levels; else the first in sorted order."
+    )
     nomogram: tuple[str, ...] = Field(
         ("rad_score",), description="Terms of the combined model: rad_score and covariates."
     )

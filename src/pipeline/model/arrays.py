@@ -1,4 +1,4 @@
-"""Array aliases of the model block and the check of labels at its door."""
+"""Array aliases of the model block, plain floats of arrays, and the check of labels."""
 
 import numpy as np
 import numpy.typing as npt
@@ -22,3 +22,8 @@ def as_labels(labels: npt.ArrayLike, *, what: str = "the rows") -> Bool:
             "both classes are needed: check the outcome and split columns of the subjects sheet"
         )
     return np.asarray(positive)
+
+
+def as_floats(values: npt.ArrayLike) -> tuple[float, ...]:
+    """Return numbers as plain floats, as records and frozen models hold them."""
+    return tuple(float(v) for v in np.asarray(values, dtype=np.float64))

@@ -11,8 +11,9 @@ from pipeline.report.binary_sections import (
     shap_section,
     study_flow,
 )
-from pipeline.report.page import Fact, Page, Section, Table
-from pipeline.report.text import flatten, interval, number, p_value
+from pipeline.report.closing_sections import card_sections, settings_sections
+from pipeline.report.page import Fact, Page
+from pipeline.report.text import interval, number, p_value
 
 
 def binary_page(results: BinaryResults) -> Page:
@@ -26,8 +27,19 @@ def binary_page(results: BinaryResults) -> Page:
         decision_section(results),
         shap_section(results),
         patients_section(results),
-        *_card_sections(results),
-        _settings_section(results),
+        *card_sections(
+            card,
+            departures="What to keep in mind",
+            not_reproduced="What is not used",
+            cited="The data",
+        ),
+        *settings_sections(
+            [
+                ("Settings of this run", "Setting", results.settings),
+                ("Found on the way", "Quantity", results.measured),
+                ("Versions of the packages", "Package", results.versions),
+            ]
+        ),
     ]
     return Page(
         title=card.title or f"Study {results.name}",
@@ -61,30 +73,3 @@ def _facts(results: BinaryResults) -> list[Fact]:
             words += f"; p = {p_value(row['p_vs_reference'])}"
         facts.append(Fact(number(row["auc"]), words.replace("p = <", "p <") + ")"))
     return facts
-
-
-def _card_sections(results: BinaryResults) -> list[Section]:
-    card, sections = results.card, []
-    if card.departures:
-        sections.append(Section("What to keep in mind", notes=card.departures))
-    if card.not_reproduced:
-        sections.append(Section("What is not used", notes=card.not_reproduced))
-    if card.citation:
-        doi = f" doi:{card.doi}" if card.doi else ""
-        sections.append(Section("How to cite", "The data, and medpipe with its version (below):",
-                                notes=[card.citation + doi]))  # fmt: skip
-    return sections
-
-
-def _settings_section(results: BinaryResults) -> Section | None:
-    sources = [
-        ("Settings of this run", "Setting", results.settings),
-        ("Found on the way", "Quantity", results.measured),
-        ("Versions of the packages", "Package", results.versions),
-    ]
-    tables = [
-        Table(caption, [head, "Value"], list(flatten(record).items()), align="ll", narrow=True)
-        for caption, head, record in sources
-        if record
-    ]
-    return Section("Settings and versions", tables=tables, collapsed=True) if tables else None

@@ -1,18 +1,19 @@
 """The page of a study: who was analysed, what was found, what differs, where it comes from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.errors import CohortError
+from pipeline.report.closing_sections import card_sections, records_of_run, settings_sections
 from pipeline.report.flow import Flow, count_flow, draw_flow, flow_in_words
 from pipeline.report.page import Cell, Fact, Page, Picture, Section, Table, relative_link
 from pipeline.report.results import StudyResults, session_name
 from pipeline.report.study_groups import groups_section, patients_section, truth_section
 from pipeline.report.study_models import models_section, selection_section, trees_section
-from pipeline.report.text import MISSING, flatten, interval, number, significant
+from pipeline.report.text import MISSING, interval, number, significant
 
 
 def study_page(results: StudyResults) -> Page:
@@ -28,8 +29,10 @@ def study_page(results: StudyResults) -> Page:
         selection_section(results),
         _exclusions_section(results),
         _subjects_section(results),
-        *_card_sections(results),
-        *_settings_sections(results.settings, results.dataset),
+        *card_sections(results.card, departures="Departures from the paper"),
+        *settings_sections(
+            records_of_run(results.settings, results.dataset, data="Simulated images")
+        ),
     ]
     card = results.card
     return Page(
@@ -194,40 +197,3 @@ def _call(score: float | None, threshold: float, results: StudyResults) -> str:
 
 def _millilitres(value: Any) -> str:
     return number(float(value) / 1000.0, 2) if pd.notna(value) else MISSING
-
-
-def _card_sections(results: StudyResults) -> list[Section]:
-    card = results.card
-    sections = []
-    if card.departures:
-        sections.append(Section("Departures from the paper", notes=card.departures))
-    if card.not_reproduced:
-        sections.append(Section("What is not reproduced", notes=card.not_reproduced))
-    if card.citation:
-        doi = f" doi:{card.doi}" if card.doi else ""
-        sections.append(
-            Section(
-                "How to cite",
-                "The study, and medpipe with its version (below):",
-                notes=[card.citation + doi],
-            )
-        )
-    return sections
-
-
-def _settings_sections(settings: Mapping[str, Any], dataset: Mapping[str, Any]) -> list[Section]:
-    tables = []
-    resolved = settings.get("settings", {})
-    if settings.get("seed") is not None:
-        resolved = {"seed": settings["seed"], **resolved}
-    sources = [
-        ("Settings of this run", "Setting", resolved),
-        ("Simulated images", "Property", dataset),
-        ("Versions of the blocks", "Block", settings.get("block_versions", {})),
-        ("Versions of the packages", "Package", settings.get("versions", {})),
-    ]
-    for caption, head, record in sources:
-        if record:
-            rows = list(flatten(record).items())
-            tables.append(Table(caption, [head, "Value"], rows, align="ll", narrow=True))
-    return [Section("Settings and versions", tables=tables, collapsed=True)] if tables else []

@@ -1,13 +1,13 @@
 """The page of a survival study: who, which score, what it tells, how far to trust it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 
 from pipeline.errors import CohortError
 from pipeline.report.charts import p_text
+from pipeline.report.closing_sections import card_sections, records_of_run, settings_sections
 from pipeline.report.flow import Flow, count_flow, draw_flow, flow_in_words
 from pipeline.report.page import Cell, Fact, Page, Picture, Section, Table
 from pipeline.report.score_sections import cutoff_section, score_section
@@ -19,7 +19,7 @@ from pipeline.report.survival_sections import (
     nomogram_section,
     patients_section,
 )
-from pipeline.report.text import flatten, interval, is_number, number
+from pipeline.report.text import interval, is_number, number
 from pipeline.report.validation_sections import (
     agreement_section,
     calibration_section,
@@ -45,12 +45,14 @@ def survival_page(results: SurvivalResults) -> Page:
             own = [replace(section, title=f"{section.title} ({name})") for section in own]
         sections += own
     card = results.card
+    sections += card_sections(card, departures="Departures and choices")
+    sections += settings_sections(records_of_run(results.settings, results.dataset, data="Data"))
     return Page(
         title=card.title or f"Study {results.name}",
         subtitle=card.question,
         banner=_banner(results),
         facts=_facts(results),
-        sections=[*sections, *_card_sections(results), *_settings_sections(results)],
+        sections=sections,
         footer="Made by medpipe; a research tool, not a medical device.",
     )
 
@@ -205,36 +207,3 @@ def _arm_facts(results: SurvivalResults, arm: SurvivalArm) -> list[Fact]:
     if is_number(p):
         facts.append(Fact(p_text(p), f"log-rank test of low against high risk, {split}"))
     return facts
-
-
-def _card_sections(results: SurvivalResults) -> list[Section]:
-    card = results.card
-    sections = []
-    if card.departures:
-        sections.append(Section("Departures and choices", notes=card.departures))
-    if card.not_reproduced:
-        sections.append(Section("What is not reproduced", notes=card.not_reproduced))
-    if card.citation:
-        doi = f" doi:{card.doi}" if card.doi else ""
-        lead = "The study, and medpipe with its version (below):"
-        sections.append(Section("How to cite", lead, notes=[card.citation + doi]))
-    return sections
-
-
-def _settings_sections(results: SurvivalResults) -> list[Section]:
-    settings: Mapping[str, Any] = results.settings
-    resolved = dict(settings.get("settings", {}))
-    if settings.get("seed") is not None:
-        resolved = {"seed": settings["seed"], **resolved}
-    sources = [
-        ("Settings of this run", "Setting", resolved),
-        ("Data", "Property", results.dataset),
-        ("Versions of the blocks", "Block", settings.get("block_versions", {})),
-        ("Versions of the packages", "Package", settings.get("versions", {})),
-    ]
-    tables = [
-        Table(caption, [head, "Value"], list(flatten(record).items()), align="ll", narrow=True)
-        for caption, head, record in sources
-        if record
-    ]
-    return [Section("Settings and versions", tables=tables, collapsed=True)] if tables else []

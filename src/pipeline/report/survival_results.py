@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 ARM_TABLES = (
     "path", "path_summary", "selection", "cutoff", "roc", "predictions", "km", "logrank", "cox",
     "schoenfeld", "discrimination", "comparison", "calibration", "calibration_groups",
-    "calibration_smooth", "decision", "table_one", "headline",
+    "calibration_smooth", "decision", "table_one", "table_one_development",
+    "table_one_test", "headline",
 )  # fmt: skip
 
 #: Names of the models for readers; a card may give others. The last is the headline model.

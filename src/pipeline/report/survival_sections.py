@@ -33,10 +33,24 @@ _TESTS = {"p": "p", "p_test": "Test", "smd": "SMD", "n": "Known"}
 
 
 def patients_section(results: SurvivalResults, arm: SurvivalArm) -> Section | None:
-    """Return table one, as it was written."""
-    frame = arm.table("table_one")
-    if frame is None or not {"variable", "level"} <= set(frame.columns):
+    """Return table one by split, and by risk group in each split, as they were written."""
+    captions = {
+        "table_one": "Patients by split: mean or median with spread, or number with share",
+        "table_one_development": "Development patients by risk group",
+        "table_one_test": "Test patients by risk group",
+    }
+    tables = []
+    for name, caption in captions.items():
+        frame = arm.table(name)
+        if frame is not None and {"variable", "level"} <= set(frame.columns):
+            tables.append(_patients_table(results, frame, caption))
+    if not tables:
         return None
+    return Section("Patients", "Who was studied; development and test should be alike or their"
+                   " differences known.", tables=tables)  # fmt: skip
+
+
+def _patients_table(results: SurvivalResults, frame: "pd.DataFrame", caption: str) -> Table:
     tests = [c for c in frame.columns if c in _TESTS]
     groups = [c for c in frame.columns if c not in (*tests, "variable", "level")]
     rows: list[list[Cell]] = []
@@ -48,16 +62,15 @@ def patients_section(results: SurvivalResults, arm: SurvivalArm) -> Section | No
     note = "p compares the groups. The test is named in each row; it suits the variable and counts."
     if "smd" in tests:
         note += " SMD: standardised mean difference; above 0.1 the groups differ noticeably."
-    table = Table(
-        "Patients: mean or median with spread, or number with share",
+    return Table(
+        caption,
         ["", *(_words(str(group)).capitalize() for group in groups), *heads],
         rows,
         align="l" + "r" * len(groups) + "".join("l" if h == "Test" else "r" for h in heads),
         sub_rows=frozenset(levels),
         note=note,
+        collapsed="risk group" in caption,
     )
-    return Section("Patients", "Who was studied; development and test should be alike or their"
-                   " differences known.", tables=[table])  # fmt: skip
 
 
 def _words(text: str) -> str:

@@ -15,7 +15,7 @@ from pipeline.io import read_table, write_table
 from pipeline.model import groups
 from pipeline.model.effect_size import smd_counts, smd_means
 from pipeline.model.groups import t_from_summary
-from pipeline.model.table_one import table_one
+from pipeline.model.table_one import skewed, table_one
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -360,3 +360,10 @@ def test_the_verb_takes_every_column_by_default_and_can_be_quiet(frame, tmp_path
     ]  # fmt: skip
     with pytest.raises(SettingsError, match="--variables age_years:normal: kind 'normal'"):
         _run(tmp_path / "s.tsv", "--variables", "age_years:normal")
+
+
+def test_skew_decides_how_a_number_is_shown():
+    rng = np.random.default_rng(1)
+    assert skewed(rng.lognormal(0, 1, 200))
+    assert not skewed(rng.normal(size=200))
+    assert not skewed(np.array([1.0, np.nan, 1.0, 1.0]))

@@ -61,6 +61,8 @@ class SurvivalOptions:
         Horizon of the time-dependent ROC.
     horizons_months : tuple of float
         Times at which probabilities are given.
+    references : mapping of covariate to level
+        Reference levels; the first of the sorted levels otherwise.
     labels : mapping of variable to text
         Names for readers.
     """
@@ -74,6 +76,7 @@ class SurvivalOptions:
     cutoff: Literal["nne", "km", "logrank", "median"] = "nne"
     cutoff_months: float = 60.0
     horizons_months: tuple[float, ...] = (36.0, 60.0)
+    references: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -410,20 +413,23 @@ def _fit_models(
         logger.warning("no feature was selected: there is no Rad-score, only clinical models")
     else:
         alone = frame.assign(**{SCORE: score})
-        found[SCORE] = _fit_model(alone, {SCORE: "continuous"}, outcome, options.labels)
+        found[SCORE] = _fit_model(alone, {SCORE: "continuous"}, outcome, options)
     for name, kinds in (("clinical", options.covariates), ("combined", combined)):
         if kinds:
-            found[name] = _fit_model(frame, kinds, outcome, options.labels)
+            found[name] = _fit_model(frame, kinds, outcome, options)
     return found
 
 
 def _fit_model(
-    frame: pd.DataFrame, kinds: Mapping[str, Kind], outcome: Outcome, labels: Mapping[str, str]
+    frame: pd.DataFrame, kinds: Mapping[str, Kind], outcome: Outcome, options: SurvivalOptions
 ) -> CoxModel:
     known: Bool = complete_rows(frame, list(kinds))
     rows, times = frame.loc[known], outcome.take(known)
-    references = {SCORE: LOW} if kinds.get(SCORE) == "categorical" else {}
-    terms = fit_terms(rows, kinds, references=references, labels={SCORE: "Rad-score", **labels})
+    references = {name: level for name, level in options.references.items() if name in kinds}
+    if kinds.get(SCORE) == "categorical":
+        references[SCORE] = LOW
+    labels = {SCORE: "Rad-score", **options.labels}
+    terms = fit_terms(rows, kinds, references=references, labels=labels)
     matrix, names = design_matrix(rows, terms)
     fit = fit_cox(matrix, names, times, subjects=[str(s) for s in rows.index])
     return CoxModel(terms, fit, int(known.sum()))

@@ -25,6 +25,7 @@ def evaluate(
     kinds: Mapping[str, Kind],
     *,
     rule: str = "significant",
+    references: Mapping[str, str] | None = None,
     optimism: pd.DataFrame | None = None,
     draws: int = 1000,
     seed: int = 1,
@@ -41,6 +42,8 @@ def evaluate(
         Variables of the Cox tables, besides the risk group.
     rule : "significant" or "all"
         Variables of the multivariable table: those with p < 0.05 alone in development, or all.
+    references : mapping of covariate to level, optional
+        Reference levels of the Cox tables.
     optimism : DataFrame, optional
         ``model, metric, horizon_months, optimism`` of the whole chain.
     draws, seed : int
@@ -62,7 +65,7 @@ def evaluate(
         "predictions": predictions,
         "km": stack(curves(part) for part in parts),
         "logrank": pd.DataFrame([row for part in parts for row in log_ranks(part)]),
-        "cox": cox_tables(parts, kinds, rule),
+        "cox": cox_tables(parts, kinds, rule, references),
         "schoenfeld": schoenfeld(model, design),
         "roc": stack(roc_curves(scored, horizons)),
         "discrimination": ranking,
@@ -93,8 +96,9 @@ def _headline(
             "features": len(model.score.features) if uses else 0,
         }
         for part in parts:
-            risk = part.predictions[f"lp_{name}" if name in model.models else "rad_score"]
-            known = np.isfinite(risk.to_numpy(dtype=np.float64))
+            known = np.ones(len(part.outcome), dtype=bool)
+            if name in model.models:
+                known = np.isfinite(part.predictions[f"lp_{name}"].to_numpy(dtype=np.float64))
             row[f"n_{part.split}"] = int(known.sum())
             row[f"events_{part.split}"] = int(part.outcome.event[known].sum())
         table = tables["discrimination"]

@@ -53,7 +53,12 @@ def log_ranks(part: Part) -> list[dict[str, object]]:
     return [{"split": part.split, "chi2": found.chi2, "df": found.df, "p": found.p}]
 
 
-def cox_tables(parts: Sequence[Part], kinds: Mapping[str, Kind], rule: str) -> pd.DataFrame:
+def cox_tables(
+    parts: Sequence[Part],
+    kinds: Mapping[str, Kind],
+    rule: str,
+    references: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     """Return univariable and multivariable Cox models of the risk group and the covariates.
 
     The variables of the multivariable model are chosen on the development rows (p < 0.05 alone,
@@ -61,10 +66,11 @@ def cox_tables(parts: Sequence[Part], kinds: Mapping[str, Kind], rule: str) -> p
     """
     tables = []
     chosen: tuple[str, ...] = ()
+    levels = {GROUP: LOW, **(references or {})}
     for part in parts:
         grouped = part.frame[GROUP].nunique() == 2
         wanted: dict[str, Kind] = {GROUP: "categorical", **kinds} if grouped else dict(kinds)
-        alone = stack(_alone(part, {name: kind}) for name, kind in wanted.items())
+        alone = stack(_alone(part, {name: kind}, levels) for name, kind in wanted.items())
         if part.split == "development" and len(alone):
             chosen = tuple(wanted) if rule == "all" else significant_variables(alone)
         together = {name: wanted[name] for name in chosen if name in wanted}
@@ -76,25 +82,25 @@ def cox_tables(parts: Sequence[Part], kinds: Mapping[str, Kind], rule: str) -> p
                 part.frame,
                 together,
                 part.outcome,
-                references=_references(together),
+                references=_named(together, levels),
             )
             tables.append(_labelled(part, "multivariable", both))
     return stack(tables)
 
 
-def _alone(part: Part, kinds: Mapping[str, Kind]) -> pd.DataFrame | None:
+def _alone(part: Part, kinds: Mapping[str, Kind], levels: Mapping[str, str]) -> pd.DataFrame | None:
     return attempt(
         f"{part.split}, Cox model of {next(iter(kinds))}",
         univariable,
         part.frame,
         kinds,
         part.outcome,
-        references=_references(kinds),
+        references=_named(kinds, levels),
     )
 
 
-def _references(kinds: Mapping[str, Kind]) -> dict[str, str]:
-    return {GROUP: LOW} if GROUP in kinds else {}
+def _named(kinds: Mapping[str, Kind], levels: Mapping[str, str]) -> dict[str, str]:
+    return {name: level for name, level in levels.items() if name in kinds}
 
 
 def _labelled(part: Part, analysis: str, table: pd.DataFrame | None) -> pd.DataFrame | None:

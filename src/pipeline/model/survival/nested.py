@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.errors import ModelError
-from pipeline.model.arrays import Bool, Float, Int
+from pipeline.model.arrays import Float, Int
+from pipeline.model.survival.discrimination import harrell_c
 from pipeline.model.survival.outcome import Outcome
 from pipeline.model.survival.rad_score import LassoOptions, RadScore, fit_rad_score
 from pipeline.model.survival.selection import assign_survival_folds
@@ -91,28 +92,10 @@ def nested_c_index(
         )
         predicted[held] = fit.score.score(values[held], features)
         scores.append(fit.score)
-        fold_c.append(_harrell(predicted[held], outcome.take(held)))
+        fold_c.append(harrell_c(predicted[held], outcome.take(held)).value)
     if np.isnan(fold_c).all():
         raise ModelError(
             f"none of {len(numbers)} outer folds has a pair of rows that can be ranked; use fewer"
             " folds"
         )
     return NestedResult(np.asarray(fold_c), tuple(scores), folds, predicted)
-
-
-def _harrell(score: Float, outcome: Outcome) -> float:
-    """Return concordant over usable pairs; tied scores count one half. NaN without any pair."""
-    usable = _earlier(outcome)
-    higher = score[:, None] > score[None, :]
-    tied = score[:, None] == score[None, :]
-    pairs = int(usable.sum())
-    agreeing = float((usable & higher).sum()) + 0.5 * float((usable & tied).sum())
-    return agreeing / pairs if pairs else float("nan")
-
-
-def _earlier(outcome: Outcome) -> Bool:
-    """Tell which rows (first axis) surely had the event before which others (second axis)."""
-    months, event = outcome.months, outcome.event
-    before = months[:, None] < months[None, :]
-    same_but_censored = (months[:, None] == months[None, :]) & ~event[None, :]
-    return np.asarray(event[:, None] & (before | same_but_censored))

@@ -150,7 +150,20 @@ def test_without_a_selected_feature_the_clinical_model_remains():
     headline = found["headline"].set_index("model")
     assert set(headline.index) == {"rad_score", "clinical", "combined"}
     assert (headline["features"] == 0).all()
-    assert headline.loc["rad_score", "n_test"] == 0
+    assert headline.loc["rad_score", "n_test"] == 54
+    assert np.isnan(headline.loc["rad_score", "slope_test"])
+
+
+def test_a_reference_level_is_the_one_that_was_asked_for():
+    design = design_of(*tables())
+    model = fit_survival(design, options(references={"stage": "III"}), seed=1).model
+    assert model.models["combined"].terms[1].levels == ("III", "I", "II")
+    found = evaluate(model, design, KINDS, references={"stage": "III"}, draws=20, seed=1)["cox"]
+    rows = found.query(
+        "split == 'development' and analysis == 'univariable' and variable == 'stage'"
+    )
+    assert rows["level"].tolist() == ["III", "I", "II"]
+    assert rows["hazard_ratio"].iloc[0] == 1
 
 
 def test_a_nomogram_term_that_is_no_covariate_is_named():

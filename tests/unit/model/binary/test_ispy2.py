@@ -11,21 +11,20 @@ import pytest
 import yaml
 
 from pipeline.io import read_table, write_table
-from pipeline.model.binary_evaluation import (
-    auc_table,
-    comparison_table,
-    logistic_table,
-    missing_table,
-    shap_table,
-)
-from pipeline.model.binary_study import MODELS, build_binary_design, common_rows, fit_binary
+from pipeline.model.binary.design import build_binary_design, missing_table
+from pipeline.model.binary.discrimination import auc_table, comparison_table
+from pipeline.model.binary.fit import fit_binary
+from pipeline.model.binary.importance import shap_table
+from pipeline.model.binary.models import MODELS
+from pipeline.model.binary.odds import logistic_table
+from pipeline.model.binary.predictions import common_rows
 from pipeline.model.roc import auc
 from pipeline.studies.sheets import ispy2_sheets
 
 pytestmark = pytest.mark.data
 
 SEED = 20210322
-STUDY = Path(__file__).parents[3] / "workflow/studies/ispy2.yaml"
+STUDY = Path(__file__).parents[4] / "workflow/studies/ispy2.yaml"
 
 
 @pytest.fixture(scope="module")

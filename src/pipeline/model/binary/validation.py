@@ -15,8 +15,8 @@ from scipy.stats import norm
 
 from pipeline.errors import ModelError
 from pipeline.model.arrays import Bool, Float, Int
-from pipeline.model.binary_evaluation import part, splits
-from pipeline.model.binary_study import MODELS, common_rows
+from pipeline.model.binary.models import MODELS
+from pipeline.model.binary.predictions import common_rows, part, splits
 from pipeline.model.calibration import (
     GROUP_COLUMNS,
     binary_calibration,
