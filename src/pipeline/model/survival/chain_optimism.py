@@ -79,11 +79,24 @@ def chain_optimism(
         table = predict(model, design).iloc[rows[chosen]].reset_index(drop=True)
         return _measures(table, model, outcome.take(chosen), limits)
 
-    drawn = bootstrap_rows(rows.size, draws, seed)
+    if options.harmonise == "combat":
+        drawn = _rows_within_centres([design.centre[row] for row in rows], draws, seed)
+    else:
+        drawn = bootstrap_rows(rows.size, draws, seed)
     found = bootstrap_optimism(fit, metrics, drawn).table
     keys = [_parse(text) for text in found.pop("metric")]
     head = pd.DataFrame(keys, columns=["model", "metric", "horizon_months", "group"])
     return pd.concat([head, found], axis=1)
+
+
+def _rows_within_centres(centres: Sequence[str], draws: int, seed: int) -> Int:
+    """Return resamples (draws, n) that keep the size of every centre: ComBat needs them all."""
+    rng = np.random.default_rng(seed)
+    drawn = np.empty((draws, len(centres)), dtype=np.int64)
+    for name in sorted(set(centres)):
+        members = np.array([i for i, centre in enumerate(centres) if centre == name])
+        drawn[:, members] = members[rng.integers(0, members.size, (draws, members.size))]
+    return drawn
 
 
 def _limits(

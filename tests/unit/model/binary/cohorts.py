@@ -8,11 +8,7 @@ from pipeline.model.binary.design import build_binary_design
 from pipeline.model.boosting import BoostingOptions
 
 QUICK = BoostingOptions(max_rounds=20)
-
-
 KINDS = {"subtype": "categorical", "age_years": "continuous", "tumour_ml": "spline"}
-
-
 REFERENCE = ("subtype", "age_years")
 
 

@@ -7,7 +7,7 @@ from pipeline.model.binary.fit import fit_binary
 from tests.unit.model.binary.cohorts import QUICK, designed, simulated
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def cohort():
     sheet = simulated()
     sheet.loc[5, "age_years"] = np.nan

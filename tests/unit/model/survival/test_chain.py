@@ -216,6 +216,19 @@ def test_resamples_that_select_where_the_cohort_did_not_change_no_column():
     assert (table.query("metric == 'harrell_c'")["n"] > 8).all()
 
 
+def test_a_small_centre_is_in_every_resample_of_a_harmonised_chain():
+    features, subjects = tables(n=90)
+    subjects["centre"] = np.where(
+        np.arange(90) % 3 == 1, np.where(np.arange(90) < 12, "b", "a"), "a"
+    )
+    asked = options(harmonise="combat", lasso=LassoOptions(n_folds=3, repeats=1))
+    design = design_of(features, subjects)
+    fitted = fit_survival(design, asked, seed=1).model
+    assert min(fitted.combat.counts) == 4
+    table = chain_optimism(design, asked, fitted, draws=6, seed=1)
+    assert (table.query("metric == 'harrell_c'")["n"] == 6).all()
+
+
 def test_new_patients_need_no_outcome_and_score_as_before():
     features, subjects = tables()
     design = design_of(features, subjects)
