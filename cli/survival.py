@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import survival_report
-from cli.common import Quiet, Seed, beside, set_up
+from cli.common import Quiet, beside, set_up
 from pipeline.config import SurvivalSettings
 from pipeline.errors import ModelError, SettingsError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.model.survival.chain import SurvivalFit, SurvivalOptions
+    from pipeline.model.nomogram import Nomogram
+    from pipeline.model.survival.chain import SurvivalFit, SurvivalModel, SurvivalOptions
     from pipeline.model.survival.design import SurvivalDesign
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ FeaturesTable = Annotated[
 Subjects = Annotated[
     Path, typer.Option(help="Sheet with subject, split, centre, time, event, covariates.")
 ]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the random generator.")]
 Model = Annotated[Path, typer.Option(help="Frozen model (model.json).")]
 
 
@@ -136,7 +138,7 @@ def fit(
             "resamples": resamples,
             "cutoff": cutoff,
             "cutoff_months": cutoff_months,
-            "horizons_months": tuple(horizons_months.split(",")),
+            "horizons_months": tuple(dict.fromkeys(horizons_months.split(","))),
             "multivariable": multivariable,
             "bootstrap": bootstrap,
             "optimism": optimism,
@@ -152,13 +154,14 @@ def fit(
     options = _options(settings)
     found = fit_survival(design, options, seed=seed)
     corrected = chain_optimism(design, options, found.model, draws=settings.optimism, seed=seed)
+    nomogram_found = _nomogram_of(found, design, endpoint)
     folder = out or features_table.resolve().parent / f"survival_{features}"
     asked = settings.model_dump(mode="json")
     tables = fit_tables(found) | {"optimism": corrected}
     for name, table in tables.items():
         write_table(folder / f"{name}.tsv", table)
     write_json(folder / "rad_score.json", found.model.score.to_record())
-    drawn = _write_nomogram(folder, found, design, endpoint)
+    drawn = _write_nomogram(folder, nomogram_found, design)
     write_json(folder / "model.json", found.model.to_record() | {"asked": asked})
     write_sidecars(
         [
@@ -196,7 +199,6 @@ def evaluate(
     """
     set_up(1, quiet)
     from pipeline.io import read_table, write_table
-    from pipeline.model.survival.chain import SurvivalModel
     from pipeline.model.survival.evaluate import evaluate as tables_of
     from pipeline.provenance import write_sidecars
 
@@ -205,7 +207,7 @@ def evaluate(
     design = _design(features_table, subjects, settings)
     optimism = model.resolve().with_name("optimism.tsv")
     tables = tables_of(
-        SurvivalModel.from_record(record),
+        _model_of(record, model),
         design,
         settings.covariates,
         rule=settings.multivariable,
@@ -248,14 +250,13 @@ def predict(
     """
     set_up(1, quiet)
     from pipeline.io import read_table, write_table
-    from pipeline.model.survival.chain import SurvivalModel
     from pipeline.model.survival.new_patients import predict_new
     from pipeline.provenance import write_sidecars
 
     record = _read_model(model)
     settings = _settings(record["asked"])
     table = predict_new(
-        SurvivalModel.from_record(record),
+        _model_of(record, model),
         read_table(features_table),
         read_table(subjects),
         settings.covariates,
@@ -269,26 +270,31 @@ def predict(
     typer.echo(f"{target}")
 
 
-def _write_nomogram(
-    folder: Path, found: "SurvivalFit", design: "SurvivalDesign", endpoint: str
-) -> list[Path]:
-    """Write table, record, figures and page; without a combined model, a page that says so."""
-    from cli.nomogram import write_nomogram
-    from pipeline.io import write_text
+def _nomogram_of(
+    found: "SurvivalFit", design: "SurvivalDesign", endpoint: str
+) -> "Nomogram | None":
     from pipeline.model.nomogram import build_nomogram
     from pipeline.model.survival.chain import nomogram_of
 
     model = nomogram_of(found.model, design, title=endpoint)
-    if model is None:
+    return None if model is None else build_nomogram(model)
+
+
+def _write_nomogram(folder: Path, found: "Nomogram | None", design: "SurvivalDesign") -> list[Path]:
+    """Write table, record, figures and page; without a combined model, a page that says so."""
+    from cli.nomogram import write_nomogram
+    from pipeline.io import write_text
+
+    if found is None:
         page = folder / "nomogram.html"
         write_text(
             page,
-            "<!doctype html><title>No nomogram</title><p>No feature was selected and no covariate"
-            " was asked for, so there is no combined model to draw.</p>",
+            "<!doctype html><title>No nomogram</title><p>None of the terms of the nomogram is left"
+            " (no feature was selected), so there is no combined model to draw.</p>",
         )
         return [page]
     centres = sorted({c for c, d in zip(design.centre, design.development, strict=True) if d})
-    return write_nomogram(folder, build_nomogram(model), study=", ".join(centres))
+    return write_nomogram(folder, found, study=", ".join(centres))
 
 
 def _settings(values: dict[str, Any]) -> SurvivalSettings:
@@ -298,18 +304,37 @@ def _settings(values: dict[str, Any]) -> SurvivalSettings:
     try:
         return SurvivalSettings.model_validate(values)
     except ValidationError as error:
-        lines = [f"--{str(e['loc'][0]).replace('_', '-')}: {e['msg']}" for e in error.errors()]
-        raise SettingsError("\n".join(lines)) from None
+        lines = [f"{_place(e['loc'])}: {e['msg']}; got {e['input']!r}" for e in error.errors()]
+        raise SettingsError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """Return the flag that an error is about, with the name of the entry where it has one."""
+    names = [str(part) for part in loc[1:] if isinstance(part, str)]
+    return " ".join([f"--{str(loc[0]).replace('_', '-')}", *names])
 
 
 def _kinds(text: str) -> dict[str, str]:
     """Return ``age:continuous,stage:categorical`` as a mapping; continuous where not said."""
-    pairs = (part.partition(":") for part in text.split(",") if part)
-    return {name: kind or "continuous" for name, _, kind in pairs}
+    found: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        name, _, kind = part.partition(":")
+        if not name or name in found:
+            raise SettingsError(f"--covariates {part!r}: name each covariate once, as name:kind")
+        found[name] = kind or "continuous"
+    return found
 
 
 def _labels(text: str) -> dict[str, str]:
-    return {name: shown for name, _, shown in (p.partition(":") for p in text.split(",") if p)}
+    found = {}
+    for part in filter(None, text.split(",")):
+        name, _, shown = part.partition(":")
+        if not name or not shown:
+            raise SettingsError(
+                f"--labels {part!r}: give name:text with commas between; a text has no comma"
+            )
+        found[name] = shown
+    return found
 
 
 def _options(settings: SurvivalSettings) -> "SurvivalOptions":
@@ -358,10 +383,19 @@ def _design(features: Path, subjects: Path, settings: SurvivalSettings) -> "Surv
 def _read_model(path: Path) -> dict[str, Any]:
     from pipeline.io import read_json
 
-    record: dict[str, Any] = read_json(path)
-    if "asked" not in record:
+    record: Any = read_json(path)
+    if not isinstance(record, dict) or not isinstance(record.get("asked"), dict):
         raise ModelError(f"{path}: no survival model; make one with `medpipe survival fit`")
     return record
+
+
+def _model_of(record: dict[str, Any], path: Path) -> "SurvivalModel":
+    from pipeline.model.survival.chain import SurvivalModel
+
+    try:
+        return SurvivalModel.from_record(record)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
 
 
 def _tables_one(

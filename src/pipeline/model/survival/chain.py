@@ -227,6 +227,8 @@ def fit_survival(
     outcome = design.outcome.take(chosen)
     subjects = [design.subjects[i] for i in chosen]
     centres = [design.centre[i] for i in chosen]
+    if rows is None:
+        _check_horizons(outcome, options)
     values = design.values[chosen]
     combat = None
     if options.harmonise == "combat":
@@ -250,6 +252,31 @@ def fit_survival(
         last_months=float(outcome.months.max()),
     )
     return SurvivalFit(model, lasso, cutoff)
+
+
+def _check_horizons(outcome: Outcome, options: SurvivalOptions) -> None:
+    """Stop at a time that nobody was followed to, or before which nobody had an event."""
+    last = float(outcome.months.max())
+    asked = [("horizons_months", months) for months in options.horizons_months]
+    if options.cutoff in ("nne", "km"):
+        asked.append(("cutoff_months", options.cutoff_months))
+    for name, months in asked:
+        if months > last and (name == "cutoff_months" or months == min(options.horizons_months)):
+            raise ModelError(
+                f"{name}: {months:g} months lie beyond the follow-up of the development rows,"
+                f" which ends at {last:.4g} months; choose an earlier time, and check that the"
+                " follow-up is in months"
+            )
+        if months > last:
+            logger.warning(
+                "horizons_months: %g months lie beyond the follow-up of the development rows,"
+                " which ends at %.4g months: no probability is given there", months, last,
+            )  # fmt: skip
+        if not outcome.event[outcome.months <= months].any():
+            raise ModelError(
+                f"{name}: no development row has an event by {months:g} months; choose a later"
+                " time, and check that the follow-up is in months"
+            )
 
 
 def choose_cutoff(score: Float, outcome: Outcome, options: SurvivalOptions) -> Cutoff:

@@ -18,7 +18,7 @@ from pipeline.model.survival.chain import (
 )
 from pipeline.model.survival.design import SurvivalDesign
 from pipeline.model.survival.discrimination import auc_at, bootstrap_rows, harrell_c, uno_c
-from pipeline.model.survival.optimism import bootstrap_optimism
+from pipeline.model.survival.optimism import OPTIMISM_COLUMNS, bootstrap_optimism
 from pipeline.model.survival.outcome import Outcome
 from pipeline.model.survival.scored import attempt
 from pipeline.model.survival.validation_tables import calibration_cuts
@@ -26,6 +26,8 @@ from pipeline.model.survival.validation_tables import calibration_cuts
 #: A resample looks for its lambda on a shorter path, once, to four digits: 100 of them then take
 #: half a minute where the full search would take four. Few cohorts use a lambda below 5 %.
 _LAMBDAS, _LEAST, _TOLERANCE = 50, 0.05, 1e-6
+
+_FIGURES = OPTIMISM_COLUMNS[1:]
 
 #: (model, metric, horizon in months or NaN, calibration group or 0)
 Key = tuple[str, str, float, int]
@@ -60,7 +62,8 @@ def chain_optimism(
         ``model, metric, horizon_months, group, apparent, training, test, optimism, corrected,
         n``: as `pipeline.model.survival.optimism.bootstrap_optimism`; metric
         ``calibration_gap`` is observed - predicted survival in a group of predictions. A
-        resample that selects no feature ranks nobody: its Rad-score has C = AUC = 0.5.
+        resample that selects no feature ranks nobody: its Rad-score has C = AUC = 0.5. No row,
+        with a warning, when half of the resamples or more cannot be fitted: too few subjects.
     """
     rows = np.flatnonzero(design.development)
     outcome = design.outcome.take(rows)
@@ -83,7 +86,10 @@ def chain_optimism(
         drawn = _rows_within_centres([design.centre[row] for row in rows], draws, seed)
     else:
         drawn = bootstrap_rows(rows.size, draws, seed)
-    found = bootstrap_optimism(fit, metrics, drawn).table
+    done = attempt("correction for optimism", bootstrap_optimism, fit, metrics, drawn)
+    if done is None:
+        return pd.DataFrame(columns=["model", "metric", "horizon_months", "group", *_FIGURES])
+    found = done.table
     keys = [_parse(text) for text in found.pop("metric")]
     head = pd.DataFrame(keys, columns=["model", "metric", "horizon_months", "group"])
     return pd.concat([head, found], axis=1)

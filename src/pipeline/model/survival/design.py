@@ -21,6 +21,14 @@ SPLITS = ("development", "test")
 #: A column whose name holds one of these words is no column of months.
 _OTHER_UNITS = ("day", "week", "year")
 
+#: Covariates cannot have these names.
+_RESERVED = {
+    "subject": "it names the rows",
+    "split": "it says who develops and who tests",
+    "rad_score": "the Rad-score has this name",
+    "risk_group": "the groups of the Rad-score have this name",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class SurvivalDesign:
@@ -104,6 +112,12 @@ def build_survival_design(
     required = ["subject", "split", "centre", time, event, *names]
     problems = _missing(subjects, required, sheet)
     columns: list[str] = []
+    problems += [
+        f"{sheet}: column {name} cannot be a covariate: {_RESERVED.get(name, 'it is the outcome')};"
+        " leave it out or rename it"
+        for name in names
+        if name in (*_RESERVED, time, event)
+    ]
     if features is not None:
         problems += _missing(features, ["subject"], table)
         columns, found = _columns_of(features, feature_set, set(subjects.columns), table)
@@ -122,7 +136,7 @@ def build_survival_design(
     outcome, found = _outcome(rows, (time, event), sheet)
     values, text = _numbers(rows, columns, table)
     _stop_at(problems + found + text)
-    _check_counts(outcome, development, sheet, event)
+    _check_counts(outcome, development, sheet, (time, event))
     kept = _varying(values, development, columns, table)
     _tell_empty_rows(values[:, kept], rows.index.tolist(), table)
     return SurvivalDesign(
@@ -134,6 +148,10 @@ def build_survival_design(
         features=tuple(c for c, keep in zip(columns, kept, strict=True) if keep),
         covariates=_covariates(rows, covariates),
     )
+
+
+def _shown(value: object) -> str:
+    return "an empty cell" if value is None or value != value else repr(value)
 
 
 def _stop_at(problems: list[str]) -> None:
@@ -216,8 +234,8 @@ def _check_cells(
     rows: pd.DataFrame, development: Bool, covariates: Mapping[str, Kind], sheet: str
 ) -> list[str]:
     problems = [
-        f"{sheet}: column split, subject {subject}: {split!r} is neither development nor test;"
-        " correct it"
+        f"{sheet}: column split, subject {subject}: {_shown(split)} is neither development nor"
+        " test; correct it"
         for subject, split in rows["split"].items()
         if split not in SPLITS
     ]
@@ -226,6 +244,8 @@ def _check_cells(
         for subject, empty in rows["centre"].isna().items()
         if empty
     ]
+    if not development.any():
+        return problems
     for name, kind in covariates.items():
         if kind == "categorical":
             problems += _check_levels(rows[name], development, sheet)
@@ -277,6 +297,13 @@ def _as_numbers(column: pd.Series, source: str) -> tuple[Float, list[str]]:
     """Return the numbers of a column (NaN where there is none) and a problem per cell of text."""
     text = _text_cells(column)
     values = pd.to_numeric(column, errors="coerce")
+    if len(column) > 1 and text[column.notna().to_numpy()].all() and text.any():
+        first = column.index[text][0]
+        return np.full(len(column), np.nan), [
+            f"{source}: column {column.name}: every cell is text, the first being {column[first]!r}"
+            f" of subject {first}, where numbers are expected; a covariate of names is"
+            " categorical, and no column of names is a feature"
+        ]
     problems = [
         f"{source}: column {column.name}, subject {subject}: {cell!r} is text where a number is"
         " expected; correct it or empty the cell"
@@ -327,17 +354,24 @@ def _text_cells(column: pd.Series) -> Bool:
     return np.asarray((numbers.isna() & column.notna() & ~blank).to_numpy(dtype=bool))
 
 
-def _check_counts(outcome: Outcome, development: Bool, sheet: str, event: str) -> None:
+def _check_counts(outcome: Outcome, development: Bool, sheet: str, names: tuple[str, str]) -> None:
+    time, event = names
     count = int(development.sum())
     if count < MIN_DEVELOPMENT:
         raise ModelError(
-            f"{sheet}: {count} development rows; a model needs at least {MIN_DEVELOPMENT}: add"
-            " subjects, or see which ones the screen excluded"
+            f"{sheet}: column split: {count} development rows; a model needs at least"
+            f" {MIN_DEVELOPMENT}: add subjects, or see which ones the screen excluded"
         )
     if not outcome.event[development].any():
         raise ModelError(
             f"{sheet}: column {event}: none of {count} development rows has an event (1); a"
             " survival model needs events: check how the column is coded, and the split"
+        )
+    if np.ptp(outcome.months[development]) == 0:
+        raise ModelError(
+            f"{sheet}: column {time}: all {count} development rows have the same time,"
+            f" {outcome.months[development][0]:g} months, so nobody outlives anybody: check the"
+            " column"
         )
     test = ~development
     if test.any() and not outcome.event[test].any():

@@ -102,8 +102,8 @@ def _headline(
             row[f"n_{part.split}"] = int(known.sum())
             row[f"events_{part.split}"] = int(part.outcome.event[known].sum())
         table = tables["discrimination"]
-        for found in table[(table["model"] == name).to_numpy()].to_dict("records"):
-            row |= _headline_cells(found)
+        for found in table.to_dict("records"):  # without any model the table has no column
+            row |= _headline_cells(found) if found["model"] == name else {}
         row |= _headline_calibration(name, tables["calibration"])
         row |= {
             f"log_rank_p_{item['split']}": item["p"] if name == "rad_score" else float("nan")

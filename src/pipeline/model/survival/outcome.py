@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 #: Days of a mean month (365.25 / 12).
 DAYS_PER_MONTH = 30.4375
 
-#: A median follow-up beyond this many months (40 years) is a wrong unit, almost surely days.
-LONGEST_MEDIAN_MONTHS = 480.0
+#: A median follow-up beyond this many months (20 years) is a wrong unit, almost surely days.
+LONGEST_MEDIAN_MONTHS = 240.0
 
 #: A median follow-up below this many months is perhaps given in years.
 SHORTEST_MEDIAN_MONTHS = 3.0
@@ -74,19 +74,19 @@ def check_outcome(
 
     Notes
     -----
-    An implausible median follow-up is logged as a warning: above 480 months the times are
+    An implausible median follow-up is logged as a warning: above 240 months the times are
     perhaps days, below 3 months perhaps years.
     """
     times, events = np.asarray(months, dtype=np.float64), np.asarray(event, dtype=np.float64)
     names = [f"subject {s}" for s in subjects] if subjects else _rows(times.size)
     problems = [
-        f"{source}: column {columns[0]}, {name}: {value:g} is no time in months above 0;"
+        f"{source}: column {columns[0]}, {name}: {_shown(value)} is no time in months above 0;"
         " correct it or remove the subject"
         for name, value in zip(names, times, strict=True)
         if not (np.isfinite(value) and value > 0)
     ]
     problems += [
-        f"{source}: column {columns[1]}, {name}: {value:g} is neither 0 (censored) nor 1"
+        f"{source}: column {columns[1]}, {name}: {_shown(value)} is neither 0 (censored) nor 1"
         " (event); correct it or remove the subject"
         for name, value in zip(names, events, strict=True)
         if value not in (0.0, 1.0)
@@ -100,6 +100,10 @@ def check_outcome(
         )
     _warn_of_unit(times, source, columns[0])
     return Outcome(times, np.asarray(events == 1.0))
+
+
+def _shown(value: float) -> str:
+    return "an empty cell" if np.isnan(value) else f"{value:g}"
 
 
 def _rows(count: int) -> list[str]:

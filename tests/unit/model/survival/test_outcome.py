@@ -54,7 +54,7 @@ def test_no_event_at_all_is_an_error():
         # 600 days are 19.7 months (30.4375 days per month)
         ([600, 590, 610], "is it in days? 600 days are 19.7 months"),
         ([1.5, 2.0, 2.5], "is it in years? 2 years are 24 months"),
-        ([480, 480, 480], ""),
+        ([240, 240, 240], ""),
         ([3, 3, 3], ""),
         # one long time is no wrong unit
         ([30, 40, 2000], ""),
