@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from cli.common import Quiet, beside, set_up
-from pipeline.errors import SettingsError
+from pipeline.errors import ModelError, SettingsError
 
 app = typer.Typer(help="Harmonise features between centres.", no_args_is_help=True)
 
@@ -49,6 +49,8 @@ def fit(
     from pipeline.provenance import write_sidecars
 
     sheet = read_table(subjects)
+    if "split" in sheet and set(sheet["split"]) == {"test"}:
+        raise ModelError(f"{subjects}: column split names no row development; check its values")
     kinds = {
         name: kind or (kind_of(sheet[name]) if name in sheet else "continuous")
         for name, kind in _covariates(covariates).items()
@@ -101,8 +103,11 @@ def apply(
     from pipeline.model.harmonise_tables import TableCombat, apply_combat_table
     from pipeline.provenance import write_sidecars
 
+    record = read_json(combat)
+    if not isinstance(record, dict):
+        raise ModelError(f"{combat}: no ComBat record; make one with `medpipe harmonise fit`")
     table = apply_combat_table(
-        TableCombat.from_record(read_json(combat)),
+        TableCombat.from_record(record),
         read_table(features),
         read_table(subjects),
         unseen=unseen,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cli.common import Quiet, beside, set_up
-from pipeline.errors import SettingsError
+from pipeline.errors import CohortError, SettingsError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +55,7 @@ def table_one(
     from pipeline.provenance import write_sidecars
 
     frame = read_table(subjects)
+    _check_subjects(frame, str(subjects))
     asked = _variables(variables) or {
         str(name): None for name in frame.columns if name not in ("subject", group)
     }
@@ -79,6 +80,18 @@ def table_one(
     if not quiet:
         _show(table)
     typer.echo(f"{target}")
+
+
+def _check_subjects(frame: "pd.DataFrame", source: str) -> None:
+    """Stop at a subject with two rows, who would be counted twice."""
+    if "subject" not in frame:
+        return
+    names = frame["subject"].dropna().astype(str)
+    twice = sorted(set(names[names.duplicated()]))
+    if twice:
+        raise CohortError(
+            [f"{source}: subject {name} has two rows; keep one row per subject" for name in twice]
+        )
 
 
 def _variables(text: str) -> dict[str, Kind | None]:

@@ -100,8 +100,11 @@ def _analysed(arm: SurvivalArm) -> pd.DataFrame | None:
     frame = arm.table("predictions")
     if frame is None:
         return None
-    if "rad_score" in frame:
-        frame = frame[frame["rad_score"].notna()]
+    scores = [c for c in frame if c == "rad_score" or c.startswith("lp_")]
+    # without a selected feature the clinical models say who was analysed
+    known = [c for c in scores if frame[c].notna().any()][:1]
+    if known:
+        frame = frame[frame[known[0]].notna()]
     return frame[["subject", "split", "event"]].assign(subject=frame["subject"].astype(str))
 
 

@@ -120,6 +120,8 @@ def groups_section(results: SurvivalResults, arm: SurvivalArm) -> Section:
     """Return Kaplan-Meier curves of the risk groups, development and test side by side."""
     title = "Survival by risk group"
     km = arm.table("km")
+    if km is None and arm.rad_score.get("features") == []:
+        return Section(title, "No risk groups: without a feature everybody has the same Rad-score.")
     if km is None:
         return missing(title, "km")
     splits = [s for s in arm.splits if arm.rows("km", split=s) is not None]

@@ -11,7 +11,11 @@ DAYS_PER_MONTH = 30.4375
 
 
 #: What the TNM stages may be.
-_STAGES = {"t_stage": "1234", "n_stage": "0123", "m_stage": "01"}
+_STAGES = {
+    "t_stage": frozenset("1234"),
+    "n_stage": frozenset("0123"),
+    "m_stage": frozenset("01"),
+}
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def ispy2_sheets(subjects: Sequence[Mapping[str, str]]) -> Sheets:
     rows = [
         {
             "subject": row["subject"],
-            "split": "test" if _number(name, row, "split_test") in (1.0, 2.0) else "development",
+            "split": _part(name, row),
             "centre": row["subject"].split("-")[0],
             "response": row["pCR"],
             "subtype": _subtype(name, row),
@@ -174,6 +178,15 @@ def ispy2_sheets(subjects: Sequence[Mapping[str, str]]) -> Sheets:
         if row["pCR"]
     ]
     return Sheets((), tuple(rows), left_out=_others(subjects, rows))
+
+
+def _part(name: str, row: Mapping[str, str]) -> str:
+    """Return the split by the publishers' part: 0 or none develops, 1 and 2 test."""
+    part = _number(name, row, "split_test")
+    if not math.isnan(part) and part not in (0.0, 1.0, 2.0):
+        where = f"{name}: subject {row['subject']}"
+        raise CohortError([f"{where}: split_test {part:g} is not 0, 1 or 2; correct it"])
+    return "test" if part in (1.0, 2.0) else "development"
 
 
 def _subtype(name: str, row: Mapping[str, str]) -> str:
@@ -194,6 +207,11 @@ def _tumour_ml(name: str, row: Mapping[str, str]) -> str:
     voxels, pixel_mm, slice_mm = (
         _number(name, row, column) for column in ("mask_voxels", "pixel_mm", "slice_mm")
     )
+    for column in ("mask_voxels", "pixel_mm", "slice_mm"):
+        value = _number(name, row, column)
+        if value < 0 or math.isinf(value):
+            where = f"{name}: subject {row['subject']}"
+            raise CohortError([f"{where}: {column} {value:g} is no size; correct it"])
     volume = voxels * pixel_mm**2 * slice_mm / 1000.0
     return "" if math.isnan(volume) else f"{volume:.6g}"
 

@@ -37,6 +37,7 @@ def test_a_patient_of_the_first_centre_develops_and_a_code_that_is_no_stage_is_e
         "m_stage": "",
     }  # fmt: skip
     assert nsclc({"t_stage": "4", "m_stage": "1"}).subjects[0]["t_stage"] == "4"
+    assert nsclc({"t_stage": "12"}).subjects[0]["t_stage"] == ""
     assert dict(sheets.images[0]) == {
         "subject": "002", "session": "baseline", "contrast": "ct",
         "image": "images/002.nii.gz", "mask": "masks/002.nii.gz",
@@ -154,3 +155,30 @@ def test_the_trial_sheet_passes_every_check(tmp_path, medpipe_data):
     assert (triple == same["TripleNeg"]).all()
     assert ((table["subtype"] == "HR+/HER2-").astype(int) == same["HRposHER2neg"]).all()
     assert not (tmp_path / "images.tsv").exists()
+
+
+def test_without_the_developing_centre_the_verb_says_that_nobody_develops(tmp_path):
+    for name, rows in (
+        ("subjects", [NSCLC | {"centre": "Mainz"}]),
+        ("published_radiomics", [{"subject": "002", "original_a": "7"}]),
+    ):
+        with (tmp_path / f"{name}.tsv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0], delimiter="\t")
+            writer.writeheader()
+            writer.writerows(rows)
+    result = CliRunner().invoke(app, ["nsclc", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0
+    assert "nobody is of centre lung1" in result.output
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"split_test": "3"}, "split_test 3 is not 0, 1 or 2"),
+        ({"mask_voxels": "-5"}, "mask_voxels -5 is no size"),
+        ({"pixel_mm": "inf"}, "pixel_mm inf is no size"),
+    ],
+)
+def test_a_part_or_a_size_that_cannot_be_is_told(change, message):
+    with pytest.raises(CohortError, match=f"subjects.tsv: subject ACRIN-6698-1: {message}"):
+        ispy2_sheets([ISPY2 | change])

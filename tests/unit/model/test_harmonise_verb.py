@@ -126,3 +126,14 @@ def test_mistakes_name_the_table_and_the_subject(tables):
     (tables / "combat.json").write_text(json.dumps({"kind": "combat", "schema": 1}))
     with pytest.raises(ModelError, match="the combat record is incomplete"):
         _apply(tables)
+
+
+def test_a_sheet_without_development_rows_and_a_record_of_another_kind_are_told(tables):
+    _fit(tables)
+    (tables / "combat.json").write_text("[1]")
+    with pytest.raises(ModelError, match=r"combat\.json: no ComBat record; make one with"):
+        _apply(tables)
+    sheet = read_table(tables / "s.tsv")
+    write_table(tables / "s.tsv", sheet.assign(split="test"))
+    with pytest.raises(ModelError, match=r"s\.tsv: column split names no row development"):
+        _fit(tables, "--covariates", "age_years")

@@ -362,6 +362,14 @@ def test_the_verb_takes_every_column_by_default_and_can_be_quiet(frame, tmp_path
         _run(tmp_path / "s.tsv", "--variables", "age_years:normal")
 
 
+def test_the_verb_counts_nobody_twice(frame, tmp_path):
+    frame.insert(0, "subject", ["000", *(f"{i:03d}" for i in range(113))])
+    write_table(tmp_path / "s.tsv", frame)
+    with pytest.raises(CohortError, match=r"s\.tsv: subject 000 has two rows; keep one row"):
+        _run(tmp_path / "s.tsv")
+    assert not (tmp_path / "s_table_one.tsv").exists()
+
+
 def test_skew_decides_how_a_number_is_shown():
     rng = np.random.default_rng(1)
     assert skewed(rng.lognormal(0, 1, 200))

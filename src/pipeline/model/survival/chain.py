@@ -176,7 +176,7 @@ class SurvivalModel:
             )
         try:
             return _from_record(record)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"the survival model is incomplete ({error}); make it again with"
                 " `medpipe survival fit`"
@@ -462,6 +462,13 @@ def _fit_model(
     return CoxModel(terms, fit, int(known.sum()))
 
 
+def _terms_of(records: Any) -> tuple[Term, ...]:
+    terms = tuple(Term.from_record(record) for record in records)
+    if not terms:
+        raise ValueError("a Cox model without terms")
+    return terms
+
+
 def _from_record(record: Mapping[str, Any]) -> SurvivalModel:
     combat = record["combat"]
     return SurvivalModel(
@@ -470,7 +477,7 @@ def _from_record(record: Mapping[str, Any]) -> SurvivalModel:
         score=RadScore.from_record(record["rad_score"]),
         models={
             name: CoxModel(
-                tuple(Term.from_record(term) for term in item["terms"]),
+                _terms_of(item["terms"]),
                 CoxFit.from_record(item["cox"]),
                 int(item["complete"]),
             )

@@ -1,11 +1,14 @@
 """Optimism of the whole chain: selection, lambda, cut-off and Cox models anew in each resample."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from pipeline.errors import ModelError
 from pipeline.model.arrays import Float, Int
 from pipeline.model.survival.brier import brier_at
 from pipeline.model.survival.calibration import calibration_slope, grouped_calibration
@@ -26,6 +29,9 @@ from pipeline.model.survival.validation_tables import calibration_cuts
 #: A resample looks for its lambda on a shorter path, once, to four digits: 100 of them then take
 #: half a minute where the full search would take four. Few cohorts use a lambda below 5 %.
 _LAMBDAS, _LEAST, _TOLERANCE = 50, 0.05, 1e-6
+
+#: Modules that log what they do.
+_STEPS = ("chain", "lasso_cox", "rad_score", "selection", "cutoff", "cox")
 
 _FIGURES = OPTIMISM_COLUMNS[1:]
 
@@ -86,13 +92,28 @@ def chain_optimism(
         drawn = _rows_within_centres([design.centre[row] for row in rows], draws, seed)
     else:
         drawn = bootstrap_rows(rows.size, draws, seed)
-    done = attempt("correction for optimism", bootstrap_optimism, fit, metrics, drawn)
+    with _steps_silent():
+        done = attempt("correction for optimism", bootstrap_optimism, fit, metrics, drawn)
     if done is None:
         return pd.DataFrame(columns=["model", "metric", "horizon_months", "group", *_FIGURES])
     found = done.table
     keys = [_parse(text) for text in found.pop("metric")]
     head = pd.DataFrame(keys, columns=["model", "metric", "horizon_months", "group"])
     return pd.concat([head, found], axis=1)
+
+
+@contextmanager
+def _steps_silent() -> Iterator[None]:
+    """Keep what the steps say of a resample out of the log: it would be taken for the model's."""
+    loggers = [logging.getLogger(f"pipeline.model.survival.{name}") for name in _STEPS]
+    levels = [each.level for each in loggers]
+    try:
+        for each in loggers:
+            each.setLevel(logging.ERROR)
+        yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
 
 
 def _rows_within_centres(centres: Sequence[str], draws: int, seed: int) -> Int:
@@ -165,17 +186,12 @@ def _gaps(
     found: dict[Key, float] = {
         (name, "calibration_gap", months, group): float("nan") for group in range(1, len(cuts))
     }
-    table = attempt(
-        f"calibration of {name} in a resample",
-        grouped_calibration,
-        survival,
-        outcome,
-        months,
-        cuts=cuts,
-    )
-    if table is not None:
-        for group, row in zip(table["group"], table.to_dict("records"), strict=True):
-            found[name, "calibration_gap", months, int(group)] = row["observed"] - row["predicted"]
+    try:
+        table = grouped_calibration(survival, outcome, months, cuts=cuts)
+    except ModelError:  # all predictions in one group
+        return found
+    for group, row in zip(table["group"], table.to_dict("records"), strict=True):
+        found[name, "calibration_gap", months, int(group)] = row["observed"] - row["predicted"]
     return found
 
 

@@ -110,7 +110,7 @@ def build_survival_design(
     table, sheet = sources
     names = list(covariates)
     required = ["subject", "split", "centre", time, event, *names]
-    problems = _missing(subjects, required, sheet)
+    problems = missing_columns(subjects, required, sheet)
     columns: list[str] = []
     problems += [
         f"{sheet}: column {name} cannot be a covariate: {_RESERVED.get(name, 'it is the outcome')};"
@@ -119,23 +119,23 @@ def build_survival_design(
         if name in (*_RESERVED, time, event)
     ]
     if features is not None:
-        problems += _missing(features, ["subject"], table)
+        problems += missing_columns(features, ["subject"], table)
         columns, found = _columns_of(features, feature_set, set(subjects.columns), table)
         problems += found
-    _stop_at(problems)
+    stop_at(problems)
 
-    problems = _check_subjects(subjects, sheet)
+    problems = check_subjects(subjects, sheet)
     if features is not None:
-        problems += _check_subjects(features, table)
-        problems += _strangers(features, subjects, table, sheet)
-    _stop_at(problems)
+        problems += check_subjects(features, table)
+        problems += strangers(features, subjects, table, sheet)
+    stop_at(problems)
 
     rows = _join(features, subjects, required, columns)
     development = (rows["split"] == "development").to_numpy(dtype=bool)
     problems = _check_cells(rows, development, covariates, sheet)
     outcome, found = _outcome(rows, (time, event), sheet)
     values, text = _numbers(rows, columns, table)
-    _stop_at(problems + found + text)
+    stop_at(problems + found + text)
     _check_counts(outcome, development, sheet, (time, event))
     kept = _varying(values, development, columns, table)
     _tell_empty_rows(values[:, kept], rows.index.tolist(), table)
@@ -154,13 +154,23 @@ def _shown(value: object) -> str:
     return "an empty cell" if value is None or value != value else repr(value)
 
 
-def _stop_at(problems: list[str]) -> None:
+def stop_at(problems: list[str]) -> None:
+    """Raise the problems, if there are any, as one error."""
     if problems:
         raise CohortError(problems)
 
 
-def _missing(table: pd.DataFrame, names: Sequence[str], source: str) -> list[str]:
+def missing_columns(table: pd.DataFrame, names: Sequence[str], source: str) -> list[str]:
+    """Return a problem per column that the table lacks; one if it was cut at the wrong sign."""
     absent = [name for name in dict.fromkeys(names) if name not in table.columns]
+    only = str(table.columns[0])
+    if absent and table.shape[1] == 1 and ("," in only or ";" in only):
+        return [
+            f"{source}: the only column is {only[:40]!r}; separate the cells by tabs, or by commas"
+            " in a file whose name ends in .csv"
+        ]
+    if not absent and table.empty:
+        return [f"{source}: no row below the header; give a table with a row per subject"]
     return [f"{source}: column {n} is missing; add it or name another" for n in absent]
 
 
@@ -181,7 +191,7 @@ def _columns_of(
     ]
 
 
-def _check_subjects(frame: pd.DataFrame, source: str) -> list[str]:
+def check_subjects(frame: pd.DataFrame, source: str) -> list[str]:
     """Return the problems of the column of subjects: empty cells, twins."""
     problems = []
     seen: dict[str, tuple[int, str]] = {}
@@ -202,13 +212,14 @@ def _check_subjects(frame: pd.DataFrame, source: str) -> list[str]:
     return problems
 
 
-def _strangers(features: pd.DataFrame, subjects: pd.DataFrame, table: str, sheet: str) -> list[str]:
+def strangers(features: pd.DataFrame, subjects: pd.DataFrame, table: str, sheet: str) -> list[str]:
+    """Return a problem per subject of the feature table that the sheet does not know."""
     known = set(subjects["subject"].astype(str))
-    strangers = sorted(set(features["subject"].dropna().astype(str)) - known)
+    unknown = sorted(set(features["subject"].dropna().astype(str)) - known)
     return [
         f"{table}: column subject: {name} is not in {sheet}; add its row there or make the"
         " feature table again"
-        for name in strangers
+        for name in unknown
     ]
 
 
@@ -269,7 +280,7 @@ def _check_levels(column: pd.Series, development: Bool, sheet: str) -> list[str]
 
 
 def _check_range(column: pd.Series, development: Bool, sheet: str) -> list[str]:
-    values, problems = _as_numbers(column, sheet)
+    values, problems = as_numbers(column, sheet)
     if problems:
         return problems
     known = values[development]
@@ -293,11 +304,14 @@ def level_text(column: pd.Series) -> pd.Series:
     return text.mask(column.isna() | (text == ""))
 
 
-def _as_numbers(column: pd.Series, source: str) -> tuple[Float, list[str]]:
-    """Return the numbers of a column (NaN where there is none) and a problem per cell of text."""
+def as_numbers(column: pd.Series, source: str, *, whole: bool = True) -> tuple[Float, list[str]]:
+    """Return the numbers of a column (NaN where there is none) and a problem per cell of text.
+
+    A column of nothing but text is one problem if `whole`.
+    """
     text = _text_cells(column)
     values = pd.to_numeric(column, errors="coerce")
-    if len(column) > 1 and text[column.notna().to_numpy()].all() and text.any():
+    if whole and len(column) > 1 and text[column.notna().to_numpy()].all() and text.any():
         first = column.index[text][0]
         return np.full(len(column), np.nan), [
             f"{source}: column {column.name}: every cell is text, the first being {column[first]!r}"
@@ -313,7 +327,7 @@ def _as_numbers(column: pd.Series, source: str) -> tuple[Float, list[str]]:
 
 
 def _numbers(rows: pd.DataFrame, columns: Sequence[str], source: str) -> tuple[Float, list[str]]:
-    found = [_as_numbers(rows[name], source) for name in columns]
+    found = [as_numbers(rows[name], source) for name in columns]
     problems = [p for _, texts in found for p in texts]
     return np.column_stack([np.empty((len(rows), 0)), *(v for v, _ in found)]), problems
 
@@ -321,7 +335,9 @@ def _numbers(rows: pd.DataFrame, columns: Sequence[str], source: str) -> tuple[F
 def _outcome(rows: pd.DataFrame, names: tuple[str, str], sheet: str) -> tuple[Outcome, list[str]]:
     """Return the outcome (empty when there are problems) and the problems of its cells."""
     time, event = names
-    (months, bad_time), (events, bad_event) = (_as_numbers(rows[n], sheet) for n in names)
+    (months, bad_time), (events, bad_event) = (
+        as_numbers(rows[n], sheet, whole=False) for n in names
+    )
     problems = bad_time + bad_event
     # a cell of text has its own message already
     readable = ~(_text_cells(rows[time]) | _text_cells(rows[event]))
@@ -357,9 +373,15 @@ def _text_cells(column: pd.Series) -> Bool:
 def _check_counts(outcome: Outcome, development: Bool, sheet: str, names: tuple[str, str]) -> None:
     time, event = names
     count = int(development.sum())
+    if not count:
+        raise ModelError(
+            f"{sheet}: column split: no row says development, so there is nothing to learn from;"
+            " name who develops. A finished model is applied to new patients by `medpipe survival"
+            " predict`"
+        )
     if count < MIN_DEVELOPMENT:
         raise ModelError(
-            f"{sheet}: column split: {count} development rows; a model needs at least"
+            f"{sheet}: {count} development rows; a model needs at least"
             f" {MIN_DEVELOPMENT}: add subjects, or see which ones the screen excluded"
         )
     if not outcome.event[development].any():

@@ -489,7 +489,7 @@ def ipcw_roc(
     values = check_risk(risk, outcome)
     reason = horizon_problem(outcome, months, censoring)
     if reason:
-        raise ModelError(f"no ROC curve: {reason}; choose an earlier horizon")
+        raise ModelError(f"no ROC curve: {reason}; choose another horizon")
     case = outcome.event & (outcome.months <= months)
     control = outcome.months > months
     ones = row_counts(None, len(outcome))

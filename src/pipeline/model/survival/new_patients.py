@@ -2,12 +2,19 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
-from pipeline.errors import CohortError
-from pipeline.model.design import check_columns, check_unique, numbers
+from pipeline.model.arrays import Float
 from pipeline.model.survival.chain import Rows, SurvivalModel, predict_rows
-from pipeline.model.survival.design import level_text
+from pipeline.model.survival.design import (
+    as_numbers,
+    check_subjects,
+    level_text,
+    missing_columns,
+    stop_at,
+    strangers,
+)
 from pipeline.model.terms import Kind
 
 
@@ -39,35 +46,57 @@ def predict_new(
         A missing column, a subject twice or without a row in the sheet.
     """
     table, sheet = sources
-    check_columns(features, ("subject", *model.score.features), table)
-    check_columns(subjects, ("subject", *kinds), sheet)
-    for frame, source in ((features, table), (subjects, sheet)):
-        check_unique(frame["subject"].astype(str).tolist(), source)
+    columns = list(model.combat.features if model.combat else model.score.features)
+    of_sheet = ("subject", *(("centre",) if model.combat else ()), *kinds)
+    stop_at(
+        missing_columns(features, ("subject", *columns), table)
+        + missing_columns(subjects, of_sheet, sheet)
+    )
+    stop_at(
+        check_subjects(features, table)
+        + check_subjects(subjects, sheet)
+        + strangers(features, subjects, table, sheet)
+    )
     left = (
         features.assign(subject=features["subject"].astype(str)).set_index("subject").sort_index()
     )
     right = subjects.assign(subject=subjects["subject"].astype(str)).set_index("subject")
-    strangers = [name for name in left.index if name not in right.index]
-    if strangers:
-        raise CohortError(
-            [f"{table}: subject {name} is not in {sheet}; add its row there" for name in strangers]
-        )
     right = right.loc[left.index]
-    columns = list(model.combat.features if model.combat else model.score.features)
-    covariates = {
-        name: level_text(right[name])
-        if kind == "categorical"
-        else numbers(right, [name], sheet)[:, 0]
-        for name, kind in kinds.items()
-    }
+    problems: list[str] = []
+    covariates: dict[str, pd.Series | Float] = {}
+    for name, kind in kinds.items():
+        if kind == "categorical":
+            covariates[name] = level_text(right[name])
+            problems += _new_levels(covariates[name], model, sheet)
+        else:
+            covariates[name], found = as_numbers(right[name], sheet)
+            problems += found
+    values = np.empty((len(left), len(columns)))
+    for place, name in enumerate(columns):
+        values[:, place], found = as_numbers(left[name], table)
+        problems += found
+    stop_at(problems)
     centres = right["centre"].astype(str) if "centre" in right else pd.Series("", right.index)
     return predict_rows(
         model,
         Rows(
             subjects=tuple(left.index),
             centres=tuple(centres),
-            values=numbers(left, columns, table),
+            values=values,
             features=tuple(columns),
             covariates=pd.DataFrame(covariates, index=right.index),
         ),
     )
+
+
+def _new_levels(column: pd.Series, model: SurvivalModel, sheet: str) -> list[str]:
+    """Return a problem per patient whose category no development row had."""
+    terms = [t for cox in model.models.values() for t in cox.terms if t.name == column.name]
+    known = set(terms[0].levels) if terms else set(column)
+    return [
+        f"{sheet}: column {column.name}, subject {subject}: level {level!r} is not among those of"
+        f" the model, {', '.join(sorted(known))}; merge it with one of these or leave the subject"
+        " out"
+        for subject, level in column.dropna().items()
+        if level not in known
+    ]

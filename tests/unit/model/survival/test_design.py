@@ -155,7 +155,7 @@ def test_all_faults_of_the_cells_come_at_once():
         " have 1, 2, 3",
         "s.tsv: column time_months, subject p02: '12 months' is text",
         "s.tsv: column time_months, subject p00: -4 is no time in months above 0",
-        "s.tsv: column time_months, subject p01: nan is no time",
+        "s.tsv: column time_months, subject p01: an empty cell is no time",
         "s.tsv: column event, subject p03: 2 is neither 0 (censored) nor 1 (event)",
         "f.tsv: column baseline.b, subject p09: 'high' is text where a number is expected",
     ]

@@ -34,7 +34,7 @@ def test_every_wrong_row_is_told_at_once():
     assert [p.split(":")[1].split()[-1] for p in caught.value.problems] == list("abcdefg")
     text = "\n".join(caught.value.problems)
     assert "s.tsv: column time_months, subject b: -3 is no time in months above 0" in text
-    assert "s.tsv: column time_months, subject c: nan is no time" in text
+    assert "s.tsv: column time_months, subject c: an empty cell is no time" in text
     assert "s.tsv: column event, subject e: 2 is neither 0 (censored) nor 1 (event)" in text
 
 
