@@ -30,9 +30,10 @@ demo: install demo/nact/images.tsv
 	@medpipe show results/nact_auc.tsv
 	@echo "report: results/nact/report.html"
 
-# Two workers, a file to one of them: fixtures that run a whole study are made once.
+# Two workers, a file to one of them: fixtures that run a whole study are made once. The whole
+# studies come first, for they take longest.
 test: install
-	pytest -m "not slow and not gpu" -n 2 --dist loadfile
+	pytest tests/workflow tests/unit -m "not slow and not gpu" -n 2 --dist loadfile
 
 test-all: install
 	pytest

@@ -19,7 +19,7 @@ _ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 Threads = Annotated[
     int, typer.Option(min=1, help="Threads of one process. Same threads, same bytes.")
 ]
-Seed = Annotated[int, typer.Option(help="Seed of the random generator.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the random generator.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Only warnings and errors.")]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import survival_report
-from cli.common import Quiet, beside, set_up
+from cli.common import Quiet, Seed, beside, set_up
 from pipeline.config import SurvivalSettings
 from pipeline.errors import ModelError, SettingsError
 
@@ -32,7 +32,6 @@ FeaturesTable = Annotated[
 Subjects = Annotated[
     Path, typer.Option(help="Sheet with subject, split, centre, time, event, covariates.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the random generator.")]
 Model = Annotated[Path, typer.Option(help="Frozen model (model.json).")]
 
 
@@ -204,7 +203,7 @@ def evaluate(
 
     record = _read_model(model)
     settings = _settings(record["asked"])
-    design = _design(features_table, subjects, settings)
+    design = _design(features_table, subjects, settings, to_fit=False)
     optimism = model.resolve().with_name("optimism.tsv")
     tables = tables_of(
         _model_of(record, model),
@@ -365,7 +364,9 @@ def _options(settings: SurvivalSettings) -> "SurvivalOptions":
     )
 
 
-def _design(features: Path, subjects: Path, settings: SurvivalSettings) -> "SurvivalDesign":
+def _design(
+    features: Path, subjects: Path, settings: SurvivalSettings, *, to_fit: bool = True
+) -> "SurvivalDesign":
     from pipeline.io import read_table
     from pipeline.model.survival.design import build_survival_design
 
@@ -376,6 +377,7 @@ def _design(features: Path, subjects: Path, settings: SurvivalSettings) -> "Surv
         covariates=settings.covariates,
         time=settings.time,
         event=settings.event,
+        to_fit=to_fit,
         sources=(str(features), str(subjects)),
     )
 

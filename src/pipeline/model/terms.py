@@ -284,8 +284,8 @@ def _numbers(column: pd.Series, name: str, source: str) -> Float:
     if wrong.size:
         row = int(wrong[0])
         raise ModelError(
-            f"{source}: column {name}, subject {column.index[row]}: {column.iloc[row]!r} is no"
-            " number; correct it, or make the term categorical"
+            f"{source}: column {name}, subject {column.index[row]}: '{column.iloc[row]}' is no"
+            " finite number; correct it, or make the term categorical"
         )
     return numbers
 

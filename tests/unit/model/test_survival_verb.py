@@ -364,3 +364,22 @@ def test_bad_new_patients_are_told(study, tmp_path, change, message):
         run("predict", *tables(tmp_path), "--model", arm_of(study) / "model.json")
     assert message in str(caught.value)
     assert not (tmp_path / "features_survival.tsv").exists()
+
+
+def test_a_finished_model_is_judged_on_a_cohort_of_test_rows_alone(study, tmp_path):
+    table, sheet = study / "features.tsv", study / "subjects.tsv"
+    features, subjects = read_table(table), read_table(sheet)
+    kept = (subjects["split"] == "test") & (subjects["stage"] != "III")
+    elsewhere = subjects[kept].assign(centre="west")
+    write_table(tmp_path / "f.tsv", features[features["subject"].isin(elsewhere["subject"])])
+    write_table(tmp_path / "s.tsv", elsewhere)
+    run("evaluate", "--model", arm_of(study) / "model.json", "--features-table", tmp_path / "f.tsv",
+        "--subjects", tmp_path / "s.tsv", "--bootstrap", 8, "--out", tmp_path / "out")  # fmt: skip
+    found = read_table(tmp_path / "out/headline.tsv").set_index("model")
+    assert found.loc["combined", "n_test"] == kept.sum()
+    assert "n_development" not in found.columns
+    known = read_table(arm_of(study) / "predictions.tsv").set_index("subject")
+    again = read_table(tmp_path / "out/predictions.tsv").set_index("subject")
+    np.testing.assert_allclose(
+        again["lp_combined"], known.loc[again.index, "lp_combined"], rtol=1e-12
+    )

@@ -70,6 +70,7 @@ def build_survival_design(
     covariates: Mapping[str, Kind],
     time: str = "time_months",
     event: str = "event",
+    to_fit: bool = True,
     sources: tuple[str, str] = ("the feature table", "the subjects sheet"),
 ) -> SurvivalDesign:
     """Check and join the two tables; what is wrong with their cells is told at once.
@@ -88,6 +89,9 @@ def build_survival_design(
         (stage x written as 3, say) is a level or a number like any other: recode it first.
     time, event : str
         Columns of `subjects`: months above 0, and 1 (seen) or 0 (censored).
+    to_fit : bool
+        False for rows that a finished model is judged on: they may all be test rows, of one
+        level, and no feature is dropped.
     sources : (str, str)
         What error messages call the two tables: their paths.
 
@@ -132,12 +136,14 @@ def build_survival_design(
 
     rows = _join(features, subjects, required, columns)
     development = (rows["split"] == "development").to_numpy(dtype=bool)
-    problems = _check_cells(rows, development, covariates, sheet)
+    problems = _check_cells(rows, development, covariates, sheet, to_fit)
     outcome, found = _outcome(rows, (time, event), sheet)
     values, text = _numbers(rows, columns, table)
     stop_at(problems + found + text)
-    _check_counts(outcome, development, sheet, (time, event))
-    kept = _varying(values, development, columns, table)
+    kept: Bool = np.ones(len(columns), dtype=bool)
+    if to_fit:
+        _check_counts(outcome, development, sheet, (time, event))
+        kept = _varying(values, development, columns, table)
     _tell_empty_rows(values[:, kept], rows.index.tolist(), table)
     return SurvivalDesign(
         subjects=tuple(rows.index),
@@ -242,7 +248,11 @@ def _join(
 
 
 def _check_cells(
-    rows: pd.DataFrame, development: Bool, covariates: Mapping[str, Kind], sheet: str
+    rows: pd.DataFrame,
+    development: Bool,
+    covariates: Mapping[str, Kind],
+    sheet: str,
+    to_fit: bool,
 ) -> list[str]:
     problems = [
         f"{sheet}: column split, subject {subject}: {_shown(split)} is neither development nor"
@@ -255,10 +265,12 @@ def _check_cells(
         for subject, empty in rows["centre"].isna().items()
         if empty
     ]
-    if not development.any():
+    if to_fit and not development.any():
         return problems
     for name, kind in covariates.items():
-        if kind == "categorical":
+        if not to_fit:
+            problems += [] if kind == "categorical" else as_numbers(rows[name], sheet)[1]
+        elif kind == "categorical":
             problems += _check_levels(rows[name], development, sheet)
         else:
             problems += _check_range(rows[name], development, sheet)

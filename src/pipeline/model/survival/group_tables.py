@@ -113,8 +113,10 @@ def _labelled(part: Part, analysis: str, table: pd.DataFrame | None) -> pd.DataF
 
 
 def schoenfeld(model: SurvivalModel, design: SurvivalDesign) -> pd.DataFrame:
-    """Return the test of proportional hazards of each model, on the rows it was fitted to."""
+    """Return the test of proportional hazards of each model, on the development rows, if any."""
     rows = design.development
+    if not rows.any():
+        return pd.DataFrame(columns=["model", "term", "chi2", "df", "p"])
     tables = []
     predictions = predict(model, design)
     for name, cox in model.models.items():
