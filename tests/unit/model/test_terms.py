@@ -87,7 +87,10 @@ def test_numbers_and_text_name_the_same_level():
     ("change", "message"),
     [
         ({"age": [50, None, 70, 44, 58, 66, 71]}, "column age: 1 of 7 cells are empty .*subject b"),
-        ({"age": [50, "old", 70, 44, 58, 66, 71]}, "column age, subject b: 'old' is no finite number"),
+        (
+            {"age": [50, "old", 70, 44, 58, 66, 71]},
+            "column age, subject b: 'old' is no finite number",
+        ),
         ({"age": [50] * 7}, "column age is constant .50 in all 7 rows"),
         ({"age": [np.inf, 1, 2, 3, 4, 5, 6]}, "column age, subject a"),
         ({"stage": ["I"] * 7}, "column stage is constant .I in all 7 rows"),
