@@ -145,7 +145,10 @@ class SurvivalResults:
         return names.get(1.0, "event"), names.get(0.0, "censored")
 
     def model(self, name: str) -> str:
-        """Return a model's name for readers."""
+        """Return a model's name for readers; a nomogram without a Rad-score is not called one."""
+        features = [arm.rad_score["features"] for arm in self.arms if "features" in arm.rad_score]
+        if name == "combined" and features and not any(features):
+            return "Clinical terms of the nomogram"
         return self.card.models.get(name) or MODEL_NAMES.get(name) or name.replace("_", " ")
 
     def variable(self, name: str, level: str = "") -> str:

@@ -306,6 +306,8 @@ def test_a_study_in_which_nothing_is_selected(tmp_path, caplog):
         html = (arm / "report.html").read_text()
         assert "No risk groups: without a feature everybody has the same Rad-score" in html
         assert "120 analysed" in html
+        assert ("Clinical terms of the nomogram" in html) == (name == "some")
+        assert "Rad-score + clinical" not in html
     assert read_table(arm / "headline.tsv")["model"].tolist() == ["rad_score"]
     # resamples do not repeat what is said of the model
     assert caplog.text.count("no feature was selected") == 2
