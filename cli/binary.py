@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.model.binary.design import BinaryDesign
     from pipeline.model.binary.fit import BinaryFit
     from pipeline.model.terms import Kind
-    from pipeline.report.binary_sections import BinaryResults
+    from pipeline.report.binary_results import BinaryResults
     from pipeline.report.card import Card
 
 app = typer.Typer(help="A 0/1 outcome from a table: logistic nomogram against boosted trees.",
@@ -308,7 +308,7 @@ def _read_results(study_dir: Path, subjects: Path, card: "Card", page: Path) -> 
     import os
 
     from pipeline.io import read_json, read_table
-    from pipeline.report.binary_sections import BinaryResults
+    from pipeline.report.binary_results import BinaryResults
 
     folder = study_dir / "binary"
     origin = folder / "headline.tsv.prov.json"

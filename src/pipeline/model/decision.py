@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.errors import ModelError
 from pipeline.model.arrays import Bool, Float, Int, as_labels
 from pipeline.model.calibration import check_probabilities
-from pipeline.model.survival.discrimination import percentile_limits, row_counts
+from pipeline.model.resampling import percentile_limits, row_counts
 
 #: Columns of a decision curve.
 DECISION_COLUMNS = ("model", "threshold", "net_benefit", "low95", "high95", "avoided_per_100")

@@ -1,16 +1,10 @@
 """The page of a binary study: who was analysed, what the models reach, why they decide so."""
 
-from pipeline.report.binary_sections import (
-    BinaryResults,
-    calibration_section,
-    decision_section,
-    discrimination_section,
-    flow_section,
-    nomogram_section,
-    patients_section,
-    shap_section,
-    study_flow,
-)
+from pipeline.report.binary_models import discrimination_section, nomogram_section
+from pipeline.report.binary_patients import flow_section, patients_section, study_flow
+from pipeline.report.binary_reasons import shap_section
+from pipeline.report.binary_results import BinaryResults
+from pipeline.report.binary_validity import calibration_section, decision_section
 from pipeline.report.closing_sections import card_sections, settings_sections
 from pipeline.report.page import Fact, Page
 from pipeline.report.text import interval, number, p_value

@@ -6,15 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.report.binary_models import odds_rows
 from pipeline.report.binary_page import binary_page
-from pipeline.report.binary_sections import (
-    BinaryResults,
-    covariate_kinds,
-    odds_rows,
-    patient_table,
-    study_flow,
-    swarm_rows,
-)
+from pipeline.report.binary_patients import patient_table, study_flow
+from pipeline.report.binary_reasons import covariate_kinds, swarm_rows
+from pipeline.report.binary_results import BinaryResults
 from pipeline.report.card import Card, Variable
 from pipeline.report.page import render_page
 

@@ -24,7 +24,7 @@ from pipeline.model.calibration import (
     smooth_calibration,
 )
 from pipeline.model.decision import binary_decision_curve
-from pipeline.model.survival.discrimination import bootstrap_rows
+from pipeline.model.resampling import bootstrap_rows
 
 logger = logging.getLogger(__name__)
 

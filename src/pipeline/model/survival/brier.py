@@ -8,13 +8,8 @@ import numpy.typing as npt
 from pipeline.errors import ModelError
 from pipeline.model.arrays import Float, Int
 from pipeline.model.calibration import check_probabilities
-from pipeline.model.survival.discrimination import (
-    Estimate,
-    bootstrap_estimate,
-    censoring_curve,
-    kaplan_meier_steps,
-    row_counts,
-)
+from pipeline.model.resampling import Estimate, bootstrap_estimate, row_counts
+from pipeline.model.survival.censoring import censoring_curve, kaplan_meier_steps
 from pipeline.model.survival.outcome import Outcome
 
 

@@ -19,8 +19,10 @@ from pipeline.model.calibration import (
     spline_columns,
     spline_knots,
 )
+from pipeline.model.resampling import Estimate
+from pipeline.model.survival.censoring import TIME_TOLERANCE
 from pipeline.model.survival.cox import fit_cox
-from pipeline.model.survival.discrimination import TIME_TOLERANCE, Estimate, check_risk
+from pipeline.model.survival.discrimination import check_risk
 from pipeline.model.survival.optimism import bootstrap_optimism
 from pipeline.model.survival.outcome import Outcome
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipeline.errors import ModelError
 from pipeline.model.arrays import Float, Int
+from pipeline.model.resampling import bootstrap_rows
 from pipeline.model.survival.brier import brier_at
 from pipeline.model.survival.calibration import calibration_slope, grouped_calibration
 from pipeline.model.survival.chain import (
@@ -20,7 +21,7 @@ from pipeline.model.survival.chain import (
     survival_column,
 )
 from pipeline.model.survival.design import SurvivalDesign
-from pipeline.model.survival.discrimination import auc_at, bootstrap_rows, harrell_c, uno_c
+from pipeline.model.survival.discrimination import auc_at, harrell_c, uno_c
 from pipeline.model.survival.optimism import OPTIMISM_COLUMNS, bootstrap_optimism
 from pipeline.model.survival.outcome import Outcome
 from pipeline.model.survival.scored import attempt

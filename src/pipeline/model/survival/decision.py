@@ -10,7 +10,7 @@ from pipeline.errors import ModelError
 from pipeline.model.arrays import Bool, Float, Int
 from pipeline.model.calibration import check_probabilities
 from pipeline.model.decision import decision_table
-from pipeline.model.survival.discrimination import TIME_TOLERANCE, kaplan_meier_at
+from pipeline.model.survival.censoring import TIME_TOLERANCE, kaplan_meier_at
 from pipeline.model.survival.outcome import Outcome
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.errors import MedpipeError, ModelError
 from pipeline.model.arrays import Float, Int
-from pipeline.model.survival.discrimination import row_counts
+from pipeline.model.resampling import row_counts
 
 logger = logging.getLogger(__name__)
 

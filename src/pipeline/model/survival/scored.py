@@ -10,9 +10,9 @@ import pandas as pd
 
 from pipeline.errors import ModelError
 from pipeline.model.arrays import Bool, Float, Int
+from pipeline.model.resampling import bootstrap_rows
 from pipeline.model.survival.chain import MODELS, CoxModel, SurvivalModel
 from pipeline.model.survival.design import SurvivalDesign
-from pipeline.model.survival.discrimination import bootstrap_rows
 from pipeline.model.survival.outcome import Outcome
 
 logger = logging.getLogger(__name__)

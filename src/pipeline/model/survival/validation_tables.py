@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.model.arrays import Float
+from pipeline.model.resampling import Estimate, compare_estimates
 from pipeline.model.survival.brier import brier_at, integrated_brier
 from pipeline.model.survival.calibration import (
     calibration_slope,
@@ -16,14 +17,7 @@ from pipeline.model.survival.calibration import (
     smooth_survival_calibration,
 )
 from pipeline.model.survival.decision import survival_decision_curve
-from pipeline.model.survival.discrimination import (
-    Estimate,
-    auc_at,
-    compare_estimates,
-    harrell_c,
-    ipcw_roc,
-    uno_c,
-)
+from pipeline.model.survival.discrimination import auc_at, harrell_c, ipcw_roc, uno_c
 from pipeline.model.survival.scored import Scored, attempt
 
 logger = logging.getLogger(__name__)

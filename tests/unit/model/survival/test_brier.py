@@ -10,6 +10,7 @@ from sksurv.util import Surv
 
 from pipeline.errors import ModelError
 from pipeline.model.arrays import Float
+from pipeline.model.resampling import bootstrap_rows
 from pipeline.model.survival.brier import (
     brier_at,
     brier_curve,
@@ -17,7 +18,6 @@ from pipeline.model.survival.brier import (
     null_brier_curve,
     prediction_accuracy,
 )
-from pipeline.model.survival.discrimination import bootstrap_rows
 from pipeline.model.survival.outcome import Outcome
 
 GOLDEN = Path(__file__).parents[3] / "golden"

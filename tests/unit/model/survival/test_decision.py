@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.errors import ModelError
 from pipeline.model.decision import DECISION_COLUMNS, binary_decision_curve
+from pipeline.model.resampling import bootstrap_rows
 from pipeline.model.survival.decision import survival_decision_curve
-from pipeline.model.survival.discrimination import bootstrap_rows
 from pipeline.model.survival.outcome import Outcome
 
 GOLDEN = Path(__file__).parents[3] / "golden"

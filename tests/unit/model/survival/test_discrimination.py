@@ -11,20 +11,10 @@ from sksurv.util import Surv
 
 from pipeline.errors import ModelError
 from pipeline.model.arrays import Float
+from pipeline.model.resampling import Estimate, bootstrap_rows, compare_estimates, row_counts
 from pipeline.model.roc import auc
-from pipeline.model.survival.discrimination import (
-    Estimate,
-    auc_at,
-    bootstrap_rows,
-    compare_c,
-    compare_estimates,
-    harrell_c,
-    horizon_problem,
-    ipcw_roc,
-    kaplan_meier_at,
-    row_counts,
-    uno_c,
-)
+from pipeline.model.survival.censoring import horizon_problem, kaplan_meier_at
+from pipeline.model.survival.discrimination import auc_at, compare_c, harrell_c, ipcw_roc, uno_c
 from pipeline.model.survival.outcome import Outcome
 
 GOLDEN = Path(__file__).parents[3] / "golden"

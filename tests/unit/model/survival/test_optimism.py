@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import ModelError
+from pipeline.model.resampling import bootstrap_rows
 from pipeline.model.survival.cox import fit_cox
-from pipeline.model.survival.discrimination import bootstrap_rows, harrell_c
+from pipeline.model.survival.discrimination import harrell_c
 from pipeline.model.survival.optimism import bootstrap_optimism
 from pipeline.model.survival.outcome import Outcome
 
