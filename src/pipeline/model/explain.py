@@ -76,32 +76,6 @@ def shap_contributions(model: FrozenBoosting, values: Float, extra: Float | None
     return shap
 
 
-def shap_interactions(model: FrozenBoosting, values: Float, extra: Float | None = None) -> Float:
-    """Split each contribution into its main effect and its share of every pair.
-
-    Parameters
-    ----------
-    model, values, extra
-        As for `shap_contributions`.
-
-    Returns
-    -------
-    (n, p + e, p + e) float array
-        Symmetric in the last two axes, in log odds; the diagonal holds the main effects, and a
-        row of a matrix sums to the feature's contribution. Half of the effect of a pair stands on
-        either side of the diagonal.
-
-    References
-    ----------
-    Lundberg et al., Nature Machine Intelligence 2 (2020) 56, "SHAP interaction values".
-    """
-    rows = _rows(model, values, extra)
-    booster, matrix = _booster(model), _matrix(rows)
-    parts = np.asarray(booster.predict(matrix, pred_interactions=True), dtype=np.float64)
-    _check_additive(parts.sum(axis=(1, 2)), booster, matrix)
-    return parts[:, :-1, :-1]
-
-
 def pool_columns(shap: Shap, groups: Mapping[str, Sequence[str]]) -> Shap:
     """Sum the columns of a variable, as the one-hot columns of a category.
 

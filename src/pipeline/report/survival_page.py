@@ -57,11 +57,6 @@ def survival_page(results: SurvivalResults) -> Page:
     )
 
 
-def survival_flow_svg(results: SurvivalResults, arm: SurvivalArm) -> str:
-    """Return the flow diagram of one arm as a standalone SVG."""
-    return draw_flow(survival_flow(results, arm))
-
-
 def survival_flow(results: SurvivalResults, arm: SurvivalArm) -> Flow:
     """Count who entered and who was analysed.
 

@@ -5,10 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import CohortError
-
-#: Mean length of a month of the Gregorian calendar.
-DAYS_PER_MONTH = 30.4375
-
+from pipeline.model.survival.outcome import DAYS_PER_MONTH
 
 #: What the TNM stages may be.
 _STAGES = {

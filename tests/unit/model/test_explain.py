@@ -15,7 +15,6 @@ from pipeline.model.explain import (
     importance_interval,
     pool_columns,
     shap_contributions,
-    shap_interactions,
 )
 from pipeline.model.folds import assign_folds
 
@@ -97,17 +96,6 @@ def test_a_model_from_json_is_explained_alike(trees):
     again = FrozenBoosting.from_record(json.loads(json.dumps(model.to_record())))
     first, second = (shap_contributions(m, values, extra) for m in (model, again))
     assert first.contributions.tobytes() == second.contributions.tobytes()
-
-
-def test_interactions_sum_to_contributions_and_are_symmetric(trees):
-    model, values, extra = trees
-    pairs = shap_interactions(model, values, extra)
-    shap = shap_contributions(model, values, extra)
-    np.testing.assert_allclose(pairs.sum(axis=2), shap.contributions, atol=1e-5)
-    np.testing.assert_allclose(pairs, pairs.transpose(0, 2, 1), atol=1e-5)
-    # a and the category act together, as simulated
-    strength = np.abs(pairs[:, 0, 3:]).mean()
-    assert strength > np.abs(pairs[:, 2, 3:]).mean()
 
 
 def test_pooled_columns_add_up_and_keep_their_place(trees):

@@ -13,8 +13,9 @@ from cli.survival_report import survival
 from pipeline.errors import CohortError, ReadError
 from pipeline.io import read_table, write_json, write_table, write_text
 from pipeline.report.card import Card, Variable
+from pipeline.report.flow import draw_flow
 from pipeline.report.page import MAX_PAGE_BYTES, Link, render_page
-from pipeline.report.survival_page import survival_flow, survival_flow_svg, survival_page
+from pipeline.report.survival_page import survival_flow, survival_page
 from pipeline.report.survival_results import ARM_TABLES, SurvivalArm, SurvivalResults
 from pipeline.report.text import p_value
 from tests.unit.report.survival_tables import make_agreement, make_arm_tables
@@ -134,7 +135,7 @@ def test_facts(page, results):
 
 
 def test_flow_adds_up(results):
-    svg = survival_flow_svg(results, results.arms[0])
+    svg = draw_flow(survival_flow(results, results.arms[0]))
     for words in ("In the sheet: n = 183", "Excluded at screening: n = 2", "empty mask: 1",
                   "Excluded in processing: n = 1", "Analysed: n = 180", "died: 45"):  # fmt: skip
         assert words in svg
@@ -150,7 +151,7 @@ def test_subjects_without_a_score_are_told(results):
 
 def test_an_arm_without_a_screen_begins_with_the_sheet(results):
     arm = replace(results.arms[0], included=None, exclusions=None, failures=None)
-    svg = survival_flow_svg(results, arm)
+    svg = draw_flow(survival_flow(results, arm))
     assert "Excluded at screening: n = 0" in svg
     assert "Excluded in processing: n = 3" in svg
 
@@ -158,13 +159,13 @@ def test_an_arm_without_a_screen_begins_with_the_sheet(results):
 def test_subjects_that_no_screen_saw_are_told(results):
     more = pd.DataFrame({"subject": ["y1"], "split": ["test"]})
     wider = replace(results, subjects=pd.concat([results.subjects, more], ignore_index=True))
-    assert "not screened: no image listed: 1" in survival_flow_svg(*_pair(wider))
+    assert "not screened: no image listed: 1" in draw_flow(survival_flow(*_pair(wider)))
 
 
 def test_a_screened_stranger_is_named(results):
     fewer = replace(results, subjects=results.subjects[results.subjects["subject"] != "x1"])
     with pytest.raises(CohortError, match="'x1' was screened but is not in the sheet"):
-        survival_flow_svg(*_pair(fewer))
+        draw_flow(survival_flow(*_pair(fewer)))
 
 
 def _pair(results):

@@ -154,18 +154,6 @@ def missing_table(design: BinaryDesign) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["subject", "split", "reason", "left_out_of"])
 
 
-def subject_counts(design: BinaryDesign) -> Mapping[str, Sequence[int]]:
-    """Return split -> (rows, responders, complete rows), for the flow."""
-    return {
-        split: (
-            int((design.split == split).sum()),
-            int(design.labels[design.split == split].sum()),
-            int(design.complete[design.split == split].sum()),
-        )
-        for split in SPLITS
-    }
-
-
 def _check_names(
     sheet: pd.DataFrame,
     kinds: Mapping[str, Kind],
