@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install demo test test-all lint bench bench-lasso clean
+.PHONY: help install demo test test-all lint bench bench-lasso bench-registration clean
 
 help:
 	@echo "make demo     install, make the simulated cohort, run the main study, print its table"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint     formatting, lint, types, spelling, workflow lint"
 	@echo "make bench    seconds and peak memory per block and subject of the last run"
 	@echo "make bench-lasso  the LASSO-Cox path beside glmnet's (R with r-cran-glmnet)"
+	@echo "make bench-registration  engines side by side on lesions of known change and real pairs"
 	@echo "make test-all also the slow tests"
 
 install: .venv/.installed
@@ -51,6 +52,17 @@ bench: install
 
 bench-lasso: install
 	python scripts/bench_lasso.py
+
+# The competing engines live in an environment of their own. BENCH="--quick" is the short run;
+# `python -m scripts.registration_bench --help` lists what can be chosen.
+bench-registration: install .venv-bench/.installed
+	python -m scripts.registration_bench $(BENCH)
+
+.venv-bench/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' > .venv-bench/packages.txt
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r .venv-bench/packages.txt
+	@touch $@
 
 clean:
 	rm -rf results logs benchmarks .snakemake .medpipe.lock

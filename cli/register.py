@@ -1,15 +1,12 @@
 """`medpipe register`: map a moving image onto a fixed one; field, inverse, Jacobian map."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated
 
 import typer
 
+from cli import registration_options as options
 from cli.common import Quiet, Seed, Threads, set_up, stem
-
-if TYPE_CHECKING:
-    from pipeline.registration.engine import RegistrationResult
-    from pipeline.types import Volume
 
 
 def register(
@@ -28,38 +25,44 @@ def register(
         Path | None,
         typer.Option(help="The region on the moving image: gives the ratio of the volumes."),
     ] = None,
-    phase_time_s: Annotated[
-        float, typer.Option(help="Of a 4-D series, the phase nearest to this time is used.")
-    ] = 180.0,
-    engine: Annotated[str, typer.Option(help="simpleitk.")] = "simpleitk",
-    deformable: Annotated[
-        str, typer.Option(help="After the affine stage: bspline, demons or none.")
-    ] = "bspline",
-    affine_metric: Annotated[
-        str, typer.Option(help="Of the affine stage: correlation or mutual-information.")
-    ] = "correlation",
-    grid_mm: Annotated[float, typer.Option(help="Knot distance of the B-spline.")] = 8.0,
-    bending_mm2: Annotated[
-        float, typer.Option(help="Weight of bending; more gives a smoother map.")
-    ] = 0.3,
-    match_window_mm: Annotated[
-        float, typer.Option(help="Window in which intensities are matched; SD.")
-    ] = 5.0,
-    reach_mm: Annotated[
-        float, typer.Option(help="How far the map reaches into matter without contrast.")
-    ] = 20.0,
-    compare_within: Annotated[
-        str, typer.Option(help="Compare the images everywhere (image) or near the mask (mask).")
-    ] = "image",
-    mask_margin_mm: Annotated[
-        float, typer.Option(help="For --compare-within mask: how near.")
-    ] = 10.0,
-    align_centres: Annotated[
-        bool, typer.Option("--align-centres", help="Accept images that lie apart.")
-    ] = False,
-    inverse_consistency: Annotated[
-        bool, typer.Option(help="Also register the other way round and measure the difference.")
-    ] = True,
+    compare_fixed: Annotated[
+        Path | None,
+        typer.Option(help="Compare the images only inside this mask of the fixed image."),
+    ] = None,
+    compare_moving: Annotated[
+        Path | None, typer.Option(help="torch only: and inside this mask of the moving image.")
+    ] = None,
+    ignore_fixed: Annotated[
+        Path | None,
+        typer.Option(
+            help="Do not compare inside this mask of the fixed image, e.g. a lesion that vanished."
+        ),
+    ] = None,
+    ignore_moving: Annotated[
+        Path | None,
+        typer.Option(
+            help="torch only: nor inside this mask of the moving image, e.g. a new lesion."
+        ),
+    ] = None,
+    moving_labels: Annotated[
+        Path | None, typer.Option(help="Labels of the moving image to carry over as well.")
+    ] = None,
+    phase_time_s: options.PhaseTime = 180.0,
+    engine: options.Engine = "simpleitk",
+    deformable: options.Deformable = "auto",
+    metric: options.Metric = "lncc",
+    device: options.Device = "auto",
+    affine_metric: options.AffineMetric = "correlation",
+    grid_mm: options.GridMm = None,
+    bending_mm: options.BendingMm = None,
+    robust_per_mm: options.RobustPerMm = 0.008,
+    match_window_mm: options.MatchWindowMm = 5.0,
+    reach_mm: options.ReachMm = 20.0,
+    compare_within: options.CompareWithin = "image",
+    mask_margin_mm: options.MaskMarginMm = 10.0,
+    align_centres: options.AlignCentres = False,
+    inverse_consistency: options.InverseConsistency = True,
+    pictures: options.Pictures = True,
     seed: Seed = 20210322,
     threads: Threads = 1,
     quiet: Quiet = False,
@@ -67,84 +70,51 @@ def register(
     """Align rigidly, affinely, then deformably; write the map and the local volume change.
 
     Writes displacement.nii.gz (fixed to moving, mm, LPS, affine part included), inverse.nii.gz
-    (moving to fixed), warped.nii.gz, jacobian.nii.gz (moving over fixed volume: below 1 is
-    shrinkage), affine.tfm and metrics.json.
+    (moving to fixed), affine.tfm, warped.nii.gz, jacobian.nii.gz (moving over fixed volume:
+    below 1 is shrinkage), jacobian_log.nii.gz (NaN where the map folds),
+    inverse_consistency.nii.gz (mm), metrics.json and pictures; with --moving-labels also
+    warped_labels.nii.gz.
 
     Example: medpipe register baseline.nii.gz followup.nii.gz --fixed-mask tumour.nii.gz
     """
     set_up(threads, quiet)
-    from dataclasses import asdict
-
     import SimpleITK as sitk
 
-    from pipeline.io import read_mask
-    from pipeline.provenance import write_sidecars
-    from pipeline.registration import engine as engines
+    from cli.registration_pair import PairFiles, register_pair
 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
-    settings = engines.RegistrationSettings(
-        deformable=cast(Any, deformable),
-        affine_metric=cast(Any, affine_metric),
-        grid_mm=grid_mm,
-        bending_mm2=bending_mm2,
-        match_window_mm=match_window_mm,
-        reach_mm=reach_mm,
-        compare_within=cast(Any, compare_within),
-        mask_margin_mm=mask_margin_mm,
-        align_centres=align_centres,
-        inverse_consistency=inverse_consistency,
-        seed=seed,
-    )
-    engines.load_engine(engine)
-    images = {name: _read(path, phase_time_s) for name, path in (("fixed", fixed),
-                                                                 ("moving", moving))}  # fmt: skip
-    masks = [None if path is None else read_mask(path) for path in (fixed_mask, moving_mask)]
-    result = engines.register(
-        images["fixed"][0],
-        images["moving"][0],
-        engine=engine,
-        settings=settings,
-        fixed_mask=masks[0],
-        moving_mask=masks[1],
-    )
     folder = out or moving.resolve().parent / f"{stem(moving.resolve())}_to_{stem(fixed.resolve())}"
-    phases = {f"{name}_time_s": time for name, (_, time) in images.items() if time is not None}
-    outputs = _write(folder, result, images["moving"][0], phases)
-    write_sidecars(
-        outputs,
-        block="register",
-        inputs=[p for p in (fixed, moving, fixed_mask, moving_mask) if p is not None],
-        settings={"engine": engine, "phase_time_s": phase_time_s, **asdict(settings)},
-        seed=seed,
-        measured={**phases, **result.metrics},
+    register_pair(
+        PairFiles(
+            fixed,
+            moving,
+            fixed_mask,
+            moving_mask,
+            compare_fixed,
+            compare_moving,
+            ignore_fixed,
+            ignore_moving,
+            moving_labels,
+        ),
+        folder,
+        engine=engine,
+        settings=options.settings_from(
+            deformable=deformable,
+            metric=metric,
+            device=device,
+            affine_metric=affine_metric,
+            grid_mm=grid_mm,
+            bending_mm=bending_mm,
+            robust_per_mm=robust_per_mm,
+            match_window_mm=match_window_mm,
+            reach_mm=reach_mm,
+            compare_within=compare_within,
+            mask_margin_mm=mask_margin_mm,
+            align_centres=align_centres,
+            inverse_consistency=inverse_consistency,
+            seed=seed,
+        ),
+        phase_time_s=phase_time_s,
+        pictures=pictures,
     )
     typer.echo(str(folder))
-
-
-def _read(path: Path, phase_time_s: float) -> tuple["Volume", float | None]:
-    """Return the image, or the nearest phase of a series and its time."""
-    from pipeline.io import read_series
-
-    series = read_series(path)
-    if len(series.time_s) == 1:
-        return series.image(0), None
-    nearest = min(range(len(series.time_s)), key=lambda i: abs(series.time_s[i] - phase_time_s))
-    return series.image(nearest), float(series.time_s[nearest])
-
-
-def _write(
-    folder: Path, result: "RegistrationResult", moving: "Volume", phases: dict[str, float]
-) -> list[Path]:
-    from pipeline.io import write_affine, write_field, write_json, write_volume
-    from pipeline.registration.fields import warp
-
-    warped = warp(moving, result.displacement, outside=float(moving.data.min()))
-    write_field(folder / "displacement.nii.gz", result.displacement)
-    write_field(folder / "inverse.nii.gz", result.inverse)
-    write_volume(folder / "warped.nii.gz", warped)
-    write_volume(folder / "jacobian.nii.gz", result.jacobian)
-    write_affine(folder / "affine.tfm", result.affine)
-    write_json(folder / "metrics.json", {**phases, **result.metrics})
-    names = ("displacement.nii.gz", "inverse.nii.gz", "warped.nii.gz", "jacobian.nii.gz",
-             "affine.tfm", "metrics.json")  # fmt: skip
-    return [folder / name for name in names]

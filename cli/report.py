@@ -204,13 +204,15 @@ def _read_visit(folder: Path, session: str, contrast: str) -> "VisitResults":
 
 
 def _read_registration(folder: Path) -> "RegistrationResults":
-    from pipeline.io import read_field, read_json, read_volume
+    from pipeline.io import read_affine, read_field, read_json, read_volume
     from pipeline.report.results import RegistrationResults
 
     return RegistrationResults(
         warped=_optional(read_volume, folder / "warped.nii.gz"),
         jacobian=_optional(read_volume, folder / "jacobian.nii.gz"),
         displacement=_optional(read_field, folder / "displacement.nii.gz"),
+        affine=_optional(read_affine, folder / "affine.tfm"),
+        convergence=_optional(Path.read_bytes, folder / "convergence.png") or b"",
         metrics=_optional(read_json, folder / "metrics.json") or {},
     )
 

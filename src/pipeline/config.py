@@ -80,11 +80,23 @@ class DceSettings(Settings):
 
 
 class RegisterSettings(Settings):
-    """Follow-up (moving) onto baseline (fixed)."""
+    """Later sessions (moving) onto the first (fixed)."""
 
-    engine: Literal["simpleitk"] = "simpleitk"
-    deformable: Literal["bspline", "demons", "none"] = "bspline"
+    scheme: Literal["reference", "sequence"] = Field(
+        "reference", description="Each session to the first, or to the one before and composed."
+    )
+    engine: Literal["simpleitk", "torch"] = "simpleitk"
+    deformable: Literal["auto", "diffeomorphic", "bspline", "demons", "none"] = Field(
+        "auto", description="Of the engine: auto is its own first choice."
+    )
+    metric: Literal["lncc", "ssd", "mi"] = Field(
+        "lncc", description="What the torch engine compares; mi for images of other contrast."
+    )
     phase_time_s: Positive = Field(180.0, description="Phase of a DCE series to be aligned.")
+
+    def as_flags(self) -> str:
+        """Return the flags of the verb for one pair; the scheme decides which pair it is."""
+        return " ".join(_flag(name, value) for name, value in self if name != "scheme")
 
 
 class RadiomicsSettings(Settings):

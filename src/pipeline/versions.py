@@ -6,10 +6,10 @@ BLOCK_VERSIONS = {
     "preprocess": 1,
     "dce": 1,
     "segment": 1,
-    "register": 1,
+    "register": 2,
     "radiomics": 2,
     "cohort": 2,
     "model": 1,
     "survival": 1,
-    "report": 2,
+    "report": 3,
 }

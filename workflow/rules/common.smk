@@ -122,6 +122,33 @@ def first_session(wildcards):
     return CONFIG.studies[wildcards.study].sessions[0]
 
 
+def session_before(wildcards):
+    """The session that this one is registered to: the first, or in a sequence the one before."""
+    settings = CONFIG.studies[wildcards.study]
+    if settings.register_.scheme == "reference":
+        return settings.sessions[0]
+    return settings.sessions[settings.sessions.index(wildcards.session) - 1]
+
+
+def known_registration(wildcards):
+    """What is known of the session before, when that is not the first: its own registration."""
+    before = session_before(wildcards)
+    if before == first_session(wildcards):
+        return []
+    folder = f"results/{wildcards.study}/sub-{wildcards.subject}/ses-{before}/register"
+    names = ("displacement.nii.gz", "inverse.nii.gz", "affine.tfm", "jacobian.nii.gz")
+    return [f"{folder}/{name}" for name in (*names, "metrics.json")]
+
+
+def register_command(wildcards, input):
+    """The verb and its images: one pair, or one visit more by way of the one before."""
+    fixed, moving = shlex.quote(input.fixed), shlex.quote(input.moving)
+    if not input.known:
+        return f"register {fixed} {moving}"
+    known = shlex.quote(os.path.dirname(input.known[0]))
+    return f"register-next {fixed} {shlex.quote(input.before)} {moving} --known {known}"
+
+
 def block_image(wildcards, session, block):
     """The image of the study's contrast that a block made for one session."""
     contrast = CONFIG.studies[wildcards.study].contrast
@@ -170,7 +197,7 @@ def measured_mask(wildcards):
 def registered(study):
     """The Jacobian map and both masks of every included subject."""
     settings = CONFIG.studies[study]
-    first, last = settings.sessions
+    first, last = settings.sessions[0], settings.sessions[-1]
     return [
         f"results/{study}/sub-{subject}/ses-{session}/{name}.nii.gz"
         for subject in included(study)
@@ -184,7 +211,8 @@ def registered(study):
 
 def subject_results(study, subject):
     """What the page of a subject shows."""
-    first, last = CONFIG.studies[study].sessions
+    sessions = CONFIG.studies[study].sessions
+    first, last = sessions[0], sessions[-1]
     folder = f"results/{study}/sub-{subject}"
     return [
         *(

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.io.atomic import atomic_path, write_bytes, write_text
     from pipeline.io.documents import read_json, write_json
+    from pipeline.io.fields import read_field, write_field
     from pipeline.io.images import (
-        read_field,
+        read_labels,
         read_mask,
         read_series,
         read_volume,
-        write_field,
         write_series,
         write_volume,
     )
@@ -28,15 +28,16 @@ _HOMES = {
     "ID_COLUMNS": "tables",
     "atomic_path": "atomic",
     "read_affine": "transforms",
-    "read_field": "images",
+    "read_field": "fields",
     "read_json": "documents",
+    "read_labels": "images",
     "read_mask": "images",
     "read_series": "images",
     "read_table": "tables",
     "read_volume": "images",
     "write_affine": "transforms",
     "write_bytes": "atomic",
-    "write_field": "images",
+    "write_field": "fields",
     "write_json": "documents",
     "write_series": "images",
     "write_table": "tables",
@@ -51,6 +52,7 @@ __all__ = [
     "read_affine",
     "read_field",
     "read_json",
+    "read_labels",
     "read_mask",
     "read_series",
     "read_table",

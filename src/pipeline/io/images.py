@@ -1,10 +1,10 @@
-"""Images, masks, series and fields: which reader or writer a path goes to."""
+"""Images, masks and series: which reader or writer a path goes to."""
 
 import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,10 @@ from pipeline.io.limits import DEFAULT_MAX_BYTES
 from pipeline.io.metaimage import read_metaimage, write_metaimage
 from pipeline.io.nifti import grid_of, read_nifti
 from pipeline.io.nifti_header import NiftiHeader
-from pipeline.io.nifti_write import INTENT_VECTOR, write_nifti
+from pipeline.io.nifti_write import write_nifti
 from pipeline.io.nrrd import read_nrrd, write_nrrd
 from pipeline.io.voxels import check_finite
-from pipeline.types import DisplacementField, Geometry, Series, Volume
+from pipeline.types import Geometry, Series, Volume
 
 LOGGER = logging.getLogger(__name__)
 
@@ -101,13 +101,25 @@ def read_mask(
         segmentation = find_segmentation(path)
         if segmentation is not None:
             return read_segmentation(segmentation, label=label, like=like, max_bytes=max_bytes)
-    volume = read_volume(path, max_bytes=max_bytes)
-    _check_whole(path, volume.data)
+    volume = read_labels(path, max_bytes=max_bytes)
     inside = volume.data != 0 if label is None else volume.data == label
     if label is not None and not inside.any():
         found = ", ".join(f"{v:g}" for v in np.unique(volume.data)[:20])
         raise EmptyRegionError(f"{path}: no voxel has label {label}; labels there: {found}")
     return Volume(inside.astype(np.uint8), volume.grid)
+
+
+def read_labels(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Volume:
+    """Read a label image in the type it is stored in; see `read_volume` for formats.
+
+    Raises
+    ------
+    ReadError
+        As `read_volume`, or values that are not whole numbers.
+    """
+    volume = read_volume(path, max_bytes=max_bytes)
+    _check_whole(Path(path), volume.data)
+    return volume
 
 
 def read_series(
@@ -160,29 +172,6 @@ def read_series(
     return Series(voxels, grid_of(header), times)
 
 
-def read_field(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> DisplacementField:
-    """Read a displacement field (I, J, K, 3) in mm along LPS from a vector NIfTI.
-
-    Raises
-    ------
-    ReadError
-        Not a vector image of three finite components, or written with intent 1006, whose
-        components run along RAS.
-    """
-    path = Path(path)
-    if kind_of(path) != "nifti":
-        raise ReadError(f"{path}: a displacement field is read from .nii.gz; convert it")
-    header, voxels = read_nifti(path, max_bytes=max_bytes)
-    if header.intent != INTENT_VECTOR or voxels.ndim != 5 or voxels.shape[3:] != (1, 3):
-        raise ReadError(
-            f"{path}: not a displacement field: intent {header.intent} and {_describe(voxels)}, "
-            f"expected intent {INTENT_VECTOR} and (I, J, K, 1, 3); write it with SimpleITK, ANTs "
-            "or medpipe as a vector image in mm along LPS"
-        )
-    check_finite(path, voxels)
-    return DisplacementField(np.asarray(voxels[:, :, :, 0, :]), grid_of(header))
-
-
 def write_volume(path: Path, volume: Volume) -> None:
     """Write a 3-D image or mask by its ending: .nii.gz, .nii, .nrrd or .mha.
 
@@ -204,16 +193,6 @@ def write_series(path: Path, series: Series) -> None:
     path = _nifti_ending(Path(path))
     _check_on_grid(path, series.data.shape, (*series.grid.shape, len(series.time_s)))
     write_nifti(path, _stored(path, series.data), series.grid, time_s=series.time_s)
-
-
-def write_field(
-    path: Path, field: DisplacementField, *, precision: Literal["float32", "float64"] = "float32"
-) -> None:
-    """Write a field as a vector NIfTI (intent 1007, mm along LPS), as ITK itself does."""
-    path = _nifti_ending(Path(path))
-    _check_on_grid(path, field.data.shape, (*field.grid.shape, 3))
-    vectors = field.data.astype(precision, copy=False)[:, :, :, np.newaxis, :]
-    write_nifti(path, vectors, field.grid)
 
 
 def _read_any(path: Path, max_bytes: int) -> tuple[npt.NDArray[Any], Geometry]:

@@ -40,14 +40,25 @@ _TRUE = {"true": True, "1": True, "false": False, "0": False}
 _LAST = "ElementDataFile"
 
 
-def read_metaimage(path: Path, *, max_bytes: int) -> tuple[npt.NDArray[Any], Geometry]:
-    """Return voxels (I, J, K) in the stored type and their LPS grid.
+def read_metaimage(
+    path: Path, *, max_bytes: int, components: int = 1
+) -> tuple[npt.NDArray[Any], Geometry]:
+    """Return voxels in the stored type and their LPS grid.
+
+    Parameters
+    ----------
+    path : Path
+        Header, or header and voxels.
+    max_bytes : int
+        Cap on the declared voxels.
+    components : int
+        Values per voxel that are wanted: with 1 the voxels are (I, J, K), else (I, J, K, n).
 
     Raises
     ------
     ReadError
-        Damaged or oversized; more than one value per voxel; ASCII voxels; data in many files
-        or outside the folder.
+        Damaged or oversized; another number of values per voxel; ASCII voxels; data in many
+        files or outside the folder.
     GeometryError
         See `pipeline.io.grids.grid_from_columns`.
     """
@@ -55,14 +66,13 @@ def read_metaimage(path: Path, *, max_bytes: int) -> tuple[npt.NDArray[Any], Geo
         fields = _fields(stream, path)
         grid = _grid(path, fields)
         dtype = _dtype(path, fields)
-        _check_supported(path, fields)
+        _check_supported(path, fields, components)
         container: Container = "zlib" if _flag(path, fields, "CompressedData") else None
         name = fields[_LAST]
         detached = None if name.upper() == "LOCAL" else _detached(path, name)
-        voxels = read_payload(
-            stream, path, detached, container, grid.shape, dtype, max_bytes=max_bytes
-        )
-    return voxels, grid
+        shape = grid.shape if components == 1 else (components, *grid.shape)
+        voxels = read_payload(stream, path, detached, container, shape, dtype, max_bytes=max_bytes)
+    return (voxels if components == 1 else np.moveaxis(voxels, 0, -1)), grid
 
 
 def write_metaimage(path: Path, volume: Volume) -> None:
@@ -119,16 +129,17 @@ def _dtype(path: Path, fields: dict[str, str]) -> "np.dtype[Any]":
     return np.dtype(_TYPES[name]).newbyteorder(">" if big else "<")
 
 
-def _check_supported(path: Path, fields: dict[str, str]) -> None:
+def _check_supported(path: Path, fields: dict[str, str], components: int) -> None:
     if not _flag(path, fields, "BinaryData", True):
         raise ReadError(f"{path}: voxels as text are not read; save the image as binary")
     if fields.get("HeaderSize", "0") != "0":
         raise ReadError(f"{path}: 'HeaderSize' is not read; convert the image to .nii.gz")
-    if fields.get("ElementNumberOfChannels", "1") != "1":
-        raise ReadError(
-            f"{path}: {fields['ElementNumberOfChannels'][:20]} values per voxel where one is "
-            "needed; save each channel on its own"
-        )
+    found = fields.get("ElementNumberOfChannels", "1")
+    if found != str(components):
+        wanted, remedy = ("one is", "save each channel on its own") if components == 1 else (
+            f"{components} are", "give a displacement field of a 3-D image"
+        )  # fmt: skip
+        raise ReadError(f"{path}: {found[:20]} values per voxel where {wanted} needed; {remedy}")
 
 
 def _flag(path: Path, fields: dict[str, str], name: str, default: bool = False) -> bool:

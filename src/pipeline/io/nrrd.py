@@ -65,30 +65,44 @@ _ALIASES = {"datafile": "data file", "byteskip": "byte skip", "lineskip": "line 
 Columns = npt.NDArray[np.float64]
 
 
-def read_nrrd(path: Path, *, max_bytes: int) -> tuple[npt.NDArray[Any], Geometry]:
-    """Return voxels (I, J, K) in the stored type and their LPS grid.
+def read_nrrd(
+    path: Path, *, max_bytes: int, components: int = 1
+) -> tuple[npt.NDArray[Any], Geometry]:
+    """Return voxels in the stored type and their LPS grid.
+
+    Parameters
+    ----------
+    path : Path
+        Header, or header and voxels.
+    max_bytes : int
+        Cap on the declared voxels.
+    components : int
+        Values per voxel that are wanted: with 1 the voxels are (I, J, K), else (I, J, K, n)
+        along LPS.
 
     Raises
     ------
     ReadError
-        Damaged or oversized; more than one value per voxel; ASCII, hex or bzip2 encoding;
-        detached data outside the folder.
+        Damaged or oversized; another number of values per voxel, or vectors in another frame
+        than LPS; ASCII, hex or bzip2 encoding; detached data outside the folder.
     GeometryError
         See `pipeline.io.grids.grid_from_columns`.
     """
     with opened(path) as stream:
         fields = _fields(stream, path)
         shape = sizes(path, "sizes", required(path, fields, "sizes"), _dimension(path, fields))
-        columns, origin, axes = _pose(path, fields, shape)
+        columns, origin, axes = _pose(path, fields, shape, components)
         i, j, k = (*(shape[axis] for axis in axes), 1, 1)[:3]
         grid = grid_from_columns(path, (i, j, k), columns, origin)
         container = _container(path, fields)
         dtype = _dtype(path, fields)
         name = fields.get("data file")
         detached = None if name is None else detached_file(path, name)
-        voxels = read_payload(
-            stream, path, detached, container, grid.shape, dtype, max_bytes=max_bytes
-        )
+        stored = grid.shape if components == 1 else shape
+        voxels = read_payload(stream, path, detached, container, stored, dtype, max_bytes=max_bytes)
+    if components > 1:
+        _check_frame(path, fields)
+        voxels = np.moveaxis(voxels, _others(shape, axes)[0], -1)
     return voxels, grid
 
 
@@ -169,11 +183,11 @@ def _container(path: Path, fields: dict[str, str]) -> Container:
 
 
 def _pose(
-    path: Path, fields: dict[str, str], shape: tuple[int, ...]
+    path: Path, fields: dict[str, str], shape: tuple[int, ...], components: int
 ) -> tuple[Columns, Columns, list[int]]:
     """Return the steps in mm along LPS as columns, the origin, and which axes are spatial."""
     if "space directions" not in fields:
-        return _pose_without_space(path, fields, shape)
+        return _pose_without_space(path, fields, shape, components)
     factor = _to_lps(path, fields)
     vectors = _vectors(path, fields["space directions"])
     if len(vectors) != len(shape):
@@ -181,7 +195,7 @@ def _pose(
             f"{path}: {len(vectors)} space directions for {len(shape)} axes; convert it again"
         )
     axes = [axis for axis, vector in enumerate(vectors) if vector is not None]
-    _check_axes(path, shape, axes)
+    _check_axes(path, shape, axes, components)
     steps = [vector for vector in vectors if vector is not None]
     origin = _vectors(path, fields.get("space origin", "(0,0,0)"))
     if len(origin) != 1 or origin[0] is None:
@@ -190,11 +204,11 @@ def _pose(
 
 
 def _pose_without_space(
-    path: Path, fields: dict[str, str], shape: tuple[int, ...]
+    path: Path, fields: dict[str, str], shape: tuple[int, ...], components: int
 ) -> tuple[Columns, Columns, list[int]]:
     """Return spacings along L, P, S, as ITK does for a NRRD without orientation."""
     axes = [axis for axis, n in enumerate(shape) if n > 1 or axis < 3]
-    _check_axes(path, shape, axes)
+    _check_axes(path, shape, axes, components)
     if "spacings" not in fields:
         raise GeometryError(
             f"{path}: neither 'space directions' nor 'spacings': the voxel size is unknown; "
@@ -207,12 +221,31 @@ def _pose_without_space(
     return np.diag(steps), np.zeros(3), axes
 
 
-def _check_axes(path: Path, shape: tuple[int, ...], axes: list[int]) -> None:
-    others = [n for axis, n in enumerate(shape) if axis not in axes and n > 1]
-    if others or not 2 <= len(axes) <= 3:
+def _others(shape: tuple[int, ...], axes: list[int]) -> list[int]:
+    """Return the axes of more than one value that do not lie in space."""
+    return [axis for axis, n in enumerate(shape) if axis not in axes and n > 1]
+
+
+def _check_axes(path: Path, shape: tuple[int, ...], axes: list[int], components: int) -> None:
+    wanted = [] if components == 1 else [components]
+    if [shape[axis] for axis in _others(shape, axes)] != wanted or not 2 <= len(axes) <= 3:
+        what = "one 3-D image is needed; save each image, or a labelmap, on its own"
+        if components > 1:
+            what = f"a 3-D field of {components} values per voxel is needed"
         raise ReadError(
             f"{path}: {' x '.join(str(n) for n in shape)} values with {len(axes)} axes in space "
-            "where one 3-D image is needed; save each image, or a labelmap, on its own"
+            f"where {what}"
+        )
+
+
+def _check_frame(path: Path, fields: dict[str, str]) -> None:
+    """Raise unless the components of vectors surely run along LPS, in mm."""
+    frame = [row for row in _vectors(path, fields.get("measurement frame", "")) if row is not None]
+    turned = bool(frame) and not np.array_equal(np.stack(frame), np.eye(3))
+    if turned or not np.array_equal(_to_lps(path, fields), np.ones(3)):
+        raise ReadError(
+            f"{path}: its vectors do not run along left-posterior-superior in mm; write the field "
+            "with SimpleITK, Slicer or ANTs"
         )
 
 

@@ -1,181 +1,100 @@
-"""Displacement fields at work: apply, compose, invert, and warp images and labels.
+"""Displacement fields at work: compose them, and warp images and labels by them.
 
 A field on the fixed grid maps the fixed point x to the moving point x + u(x). Points beyond the
 grid take the displacement of its nearest border voxel.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from pipeline.errors import GeometryError
-from pipeline.geometry import (
-    empty_like,
-    field_to_sitk,
-    from_sitk,
-    index_to_world,
-    to_sitk,
-    world_to_index,
+from pipeline.geometry import empty_like, field_to_sitk, from_sitk, index_to_world, to_sitk
+from pipeline.registration.inverse import Inverse, invert, nearest_affine
+from pipeline.registration.sampling import (
+    FieldSampler,
+    apply_to_points,
+    displacement_at,
+    grid_points,
+    lies_inside,
+    slab_points,
+    slabs,
 )
 from pipeline.types import DisplacementField, Geometry, Mask3D, Volume
 
-Array = npt.NDArray[np.float64]
-Interpolation = Literal["linear", "bspline3", "nearest"]
+__all__ = [
+    "INTERPOLATIONS",
+    "Interpolation",
+    "Inverse",
+    "affine_to_field",
+    "apply_to_points",
+    "compose",
+    "displacement_at",
+    "grid_points",
+    "invert",
+    "nearest_affine",
+    "reaches",
+    "warp",
+    "warp_labels",
+]
 
-#: A point counts as inverted when its image comes this near, in parts of the smallest voxel edge.
-_INVERTED_WITHIN = 1e-3
-_MOST_INVERSIONS = 60
-_FIXED_POINT_ROUNDS = 20
-#: Step, in parts of the smallest voxel edge, of the differences that Newton steps need.
-_NEWTON_DIFFERENCE = 1e-3
-_SLOWER = 0.5
-#: Voxels beyond the outermost centres that round-off may put a border point at.
-_AT_BORDER = 1e-3
+Interpolation = Literal[
+    "linear", "bspline3", "nearest", "hamming", "cosine", "welch", "lanczos", "blackman"
+]
+
+#: Name -> interpolator of SimpleITK. The last five are sincs of radius 5 in that window.
+INTERPOLATIONS: dict[str, str] = {
+    "linear": "sitkLinear",
+    "bspline3": "sitkBSplineResamplerOrder3",
+    "nearest": "sitkNearestNeighbor",
+    "hamming": "sitkHammingWindowedSinc",
+    "cosine": "sitkCosineWindowedSinc",
+    "welch": "sitkWelchWindowedSinc",
+    "lanczos": "sitkLanczosWindowedSinc",
+    "blackman": "sitkBlackmanWindowedSinc",
+}
 
 
-def grid_points(grid: Geometry) -> Array:
-    """Return the LPS positions (I, J, K, 3) in mm of all voxel centres."""
-    return index_to_world(grid, np.moveaxis(np.indices(grid.shape), 0, -1))
-
-
-def affine_to_field(matrix: npt.ArrayLike, grid: Geometry) -> DisplacementField:
+def affine_to_field(
+    matrix: npt.ArrayLike, grid: Geometry, *, precision: npt.DTypeLike = np.float64
+) -> DisplacementField:
     """Return u(x) = A x - x on a grid, for a (4, 4) matrix in LPS mm."""
     values = np.asarray(matrix, dtype=np.float64)
-    points = grid_points(grid)
-    return DisplacementField(points @ values[:3, :3].T + values[:3, 3] - points, grid)
-
-
-def displacement_at(field: DisplacementField, points_mm: npt.ArrayLike) -> Array:
-    """Return u in mm (LPS) at points (..., 3), linear between voxel centres."""
-    points = np.asarray(points_mm, dtype=np.float64)
-    index = world_to_index(field.grid, points.reshape(-1, 3)).T
-    components = [
-        ndimage.map_coordinates(
-            np.asarray(field.data[..., c], dtype=np.float64), index, order=1, mode="nearest"
-        )
-        for c in range(3)
-    ]
-    return np.stack(components, axis=-1).reshape(points.shape)
-
-
-def apply_to_points(field: DisplacementField, points_mm: npt.ArrayLike) -> Array:
-    """Return x + u(x) for LPS points (..., 3) in mm."""
-    return np.asarray(points_mm, dtype=np.float64) + displacement_at(field, points_mm)
+    change = (values[:3, :3] - np.eye(3)).T
+    data = np.empty((*grid.shape, 3), dtype=precision)
+    for part in slabs(grid):
+        points = slab_points(grid, part)
+        moved = points.reshape(-1, 3) @ change + values[:3, 3]
+        data[:, :, part] = moved.reshape(points.shape)
+    return DisplacementField(data, grid)
 
 
 def compose(first: DisplacementField, then: DisplacementField) -> DisplacementField:
-    """Return the field of x -> then(first(x)) on the grid of `first`."""
-    middle = grid_points(first.grid) + first.data
-    return DisplacementField(first.data + displacement_at(then, middle), first.grid)
-
-
-@dataclass(frozen=True, eq=False)
-class Inverse:
-    """An inverse field and how well it inverts.
-
-    Attributes
-    ----------
-    field : DisplacementField
-        Moving point to fixed point, on the grid that was asked for.
-    inside : (I, J, K) bool array
-        Where the fixed point found lies on the fixed grid; beyond it nothing was measured.
-    residual_mm : (I, J, K) float array
-        Distance between each point and the image of its preimage.
-    iterations : int
-        Steps of the slowest point.
-    """
-
-    field: DisplacementField
-    inside: Mask3D
-    residual_mm: Array
-    iterations: int
-
-
-def invert(field: DisplacementField, grid: Geometry | None = None) -> Inverse:
-    """Return the field that undoes `field`, by a fixed point iteration.
-
-    Parameters
-    ----------
-    field : DisplacementField
-        Fixed point to moving point.
-    grid : Geometry, optional
-        Where the inverse is wanted: the moving grid. Default: the grid of the field.
+    """Return the field of x -> then(first(x)) on the grid and in the type of `first`.
 
     Notes
     -----
-    x <- x - B (x + u(x) - y), where B is the inverse of the affine map nearest to the field.
-    A point whose distance stops falling goes on with half the step; the few that are left after
-    20 rounds, where the field is steep, with Newton steps. Each point ends when its image lies
-    within a thousandth of a voxel of y.
+    Exact at the voxel centres of `first`; see `pipeline.registration.chain` for more than two
+    maps, affine ones, inverses, and for the error between the centres.
     """
-    target = grid if grid is not None else field.grid
-    wanted = grid_points(target).reshape(-1, 3)
-    limit = _INVERTED_WITHIN * min(field.grid.spacing_mm)
-    matrix = nearest_affine(field)
-    back = np.linalg.inv(matrix[:3, :3])
-    found = (wanted - matrix[:3, 3]) @ back.T
-    gap = apply_to_points(field, found) - wanted
-    distance = np.linalg.norm(gap, axis=1)
-    factor = np.ones(len(wanted))
-    rounds = 0
-    for rounds in range(1, _MOST_INVERSIONS + 1):
-        active = np.flatnonzero(distance > limit)
-        if active.size == 0:
-            break
-        step = gap[active] @ back.T
-        if rounds > _FIXED_POINT_ROUNDS:
-            step = _newton_step(field, found[active], gap[active])
-        trial = found[active] - factor[active, None] * step
-        new_gap = apply_to_points(field, trial) - wanted[active]
-        new_distance = np.linalg.norm(new_gap, axis=1)
-        better = new_distance < distance[active]
-        chosen = active[better]
-        found[chosen], gap[chosen] = trial[better], new_gap[better]
-        distance[chosen] = new_distance[better]
-        factor[active[~better]] *= _SLOWER
-        if rounds == _FIXED_POINT_ROUNDS:
-            factor[:] = 1.0
-    index = world_to_index(field.grid, found)
-    ends = np.asarray(field.grid.shape) - 1
-    inside = np.all((index >= -_AT_BORDER) & (index <= ends + _AT_BORDER), axis=1)
-    shape = target.shape
-    data = (found - wanted).reshape(*shape, 3)
-    return Inverse(
-        DisplacementField(data, target), inside.reshape(shape), distance.reshape(shape), rounds
-    )
+    displacement = FieldSampler(then)
+    kind = first.data.dtype if first.data.dtype == np.float32 else np.float64
+    data = np.empty(first.data.shape, dtype=kind)
+    for part in slabs(first.grid):
+        u = np.asarray(first.data[:, :, part], dtype=np.float64)
+        middle = slab_points(first.grid, part) + u
+        data[:, :, part] = u + displacement(middle.reshape(-1, 3)).reshape(u.shape)
+    return DisplacementField(data, first.grid)
 
 
-def _newton_step(field: DisplacementField, at_mm: Array, gap_mm: Array) -> Array:
-    """Return (I + du/dx)^-1 gap at points (n, 3); the gap itself where the map is singular."""
-    h = _NEWTON_DIFFERENCE * min(field.grid.spacing_mm)
-    columns = [
-        (displacement_at(field, at_mm + h * axis) - displacement_at(field, at_mm - h * axis))
-        / (2 * h)
-        for axis in np.eye(3)
-    ]
-    matrix = np.eye(3) + np.stack(columns, axis=-1)
-    singular = np.abs(np.linalg.det(matrix)) < 1e-3
-    matrix[singular] = np.eye(3)
-    return np.asarray(np.linalg.solve(matrix, gap_mm[..., None])[..., 0])
-
-
-def nearest_affine(field: DisplacementField) -> Array:
-    """Return the (4, 4) matrix nearest to x + u(x) over the grid, in the least squares sense."""
-    points = grid_points(field.grid)[::2, ::2, ::2].reshape(-1, 3)
-    moved = points + np.asarray(field.data[::2, ::2, ::2], dtype=np.float64).reshape(-1, 3)
-    centre, moved_centre = points.mean(axis=0), moved.mean(axis=0)
-    offsets = points - centre
-    spread = offsets.T @ offsets
-    linear = (moved - moved_centre).T @ offsets @ np.linalg.pinv(spread)
-    if not np.linalg.det(linear) > 1e-3:
-        linear = np.eye(3)
-    matrix = np.eye(4)
-    matrix[:3, :3] = linear
-    matrix[:3, 3] = moved_centre - linear @ centre
-    return matrix
+def reaches(field: DisplacementField, image: Geometry) -> Mask3D:
+    """Return where x + u(x) lies in the field of view of an image on the grid `image`."""
+    found = np.empty(field.grid.shape, dtype=np.bool_)
+    for part in slabs(field.grid):
+        moved = slab_points(field.grid, part) + field.data[:, :, part]
+        found[:, :, part] = lies_inside(image, moved, margin=0.5)
+    return found
 
 
 def warp(
@@ -193,32 +112,55 @@ def warp(
         Image or labels.
     field : DisplacementField
         Fixed point to moving point, affine part included.
-    interpolation : {"linear", "bspline3", "nearest"}
-        "nearest" for labels: their type and values are kept. Else float32.
+    interpolation : Interpolation
+        "nearest" for labels: their type and values are kept. Else float32. B-spline and the
+        sincs overshoot at sharp edges.
     outside : float
         Value where x + u(x) lies beyond the moving image.
 
     Notes
     -----
-    ITK's own resampler, so that ITK, ANTs and Slicer make the same image of the same field.
+    ITK's own resampler, so that ITK, ANTs and Slicer make the same image of the same field. It
+    goes slab by slab: ITK holds fields in float64.
     """
     import SimpleITK as sitk
 
-    kinds = {
-        "linear": sitk.sitkLinear, "bspline3": sitk.sitkBSpline, "nearest": sitk.sitkNearestNeighbor
-    }  # fmt: skip
-    if interpolation not in kinds:
-        raise GeometryError(f"interpolation {interpolation!r}: use one of {', '.join(kinds)}")
+    if interpolation not in INTERPOLATIONS:
+        raise GeometryError(
+            f"interpolation {interpolation!r}: use one of {', '.join(INTERPOLATIONS)}"
+        )
     image = to_sitk(moving)
     if interpolation != "nearest":
         image = sitk.Cast(image, sitk.sitkFloat32)
-    transform = sitk.DisplacementFieldTransform(field_to_sitk(field))
-    return from_sitk(
-        sitk.Resample(image, empty_like(field.grid), transform, kinds[interpolation], outside,
-                      image.GetPixelID())
-    )  # fmt: skip
+    pixel = image.GetPixelID()
+    if interpolation == "bspline3":  # once for all slabs
+        image = sitk.BSplineDecomposition(sitk.Cast(image, sitk.sitkFloat64), 3)
+    kind = getattr(sitk, INTERPOLATIONS[interpolation])
+    stored = sitk.GetArrayViewFromImage(sitk.Image([1, 1, 1], pixel)).dtype
+    result = np.empty(field.grid.shape, dtype=stored)
+    for part in slabs(field.grid):
+        piece = _piece(field, part)
+        transform = sitk.DisplacementFieldTransform(field_to_sitk(piece))
+        result[:, :, part] = from_sitk(
+            sitk.Resample(image, empty_like(piece.grid), transform, kind, outside, pixel)
+        ).data
+    return Volume(result, field.grid)
 
 
 def warp_labels(labels: Volume, field: DisplacementField) -> Volume:
     """Return labels on the grid of the field, by nearest neighbour; background outside is 0."""
     return warp(labels, field, interpolation="nearest")
+
+
+def _piece(field: DisplacementField, part: slice) -> DisplacementField:
+    """Return the slab `part` of a field as a field of its own."""
+    vectors = field.data[:, :, part]
+    corner = index_to_world(field.grid, (0, 0, part.start))
+    i, j, k = vectors.shape[:3]
+    grid = Geometry(
+        (i, j, k),
+        field.grid.spacing_mm,
+        (float(corner[0]), float(corner[1]), float(corner[2])),
+        field.grid.direction,
+    )
+    return DisplacementField(vectors, grid)

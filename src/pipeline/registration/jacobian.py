@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import EmptyRegionError, GeometryError
+from pipeline.registration.sampling import slabs
 from pipeline.types import Array3D, Array4D, DisplacementField, Geometry, Mask3D, Volume
 
 #: Volume ratios outside these bounds are clipped before features are computed on the map.
@@ -41,9 +42,9 @@ def jacobian_determinant(field_mm: Array4D, grid: Geometry) -> Array3D:
 
     Notes
     -----
-    Vectors are first turned into grid axes (ITK issue 5358). Differences are central, and
-    one-sided of second order at the borders. Slices are taken one after another, so that no
-    array of all nine derivatives is ever held.
+    The volume that the three moved voxel edges span, over the voxel's own: the edges carry the
+    direction of the grid (ITK issue 5358). Differences are central, and one-sided of second
+    order at the borders. It goes slab by slab, so that no array of all nine derivatives is held.
     """
     if field_mm.shape != (*grid.shape, 3):
         raise GeometryError(
@@ -57,33 +58,30 @@ def jacobian_determinant(field_mm: Array4D, grid: Geometry) -> Array3D:
         )
     result = np.empty(grid.shape, dtype=np.float64)
     last = grid.shape[2]
-    for k in range(last):
-        # Three slices hold all that slice k needs, at a border too.
-        start = min(max(k - 1, 0), last - FEWEST_VOXELS)
-        slab = field_mm[:, :, start : start + FEWEST_VOXELS].astype(np.float64)
-        result[:, :, k] = _slice_determinant(slab @ grid.direction, k - start, grid.spacing_mm)
+    for part in slabs(grid):
+        # One slice more on each side, and three at least, make the differences along k whole.
+        start = max(min(part.start - 1, last - FEWEST_VOXELS), 0)
+        end = min(max(part.stop + 1, start + FEWEST_VOXELS), last)
+        vectors = np.moveaxis(field_mm[:, :, start:end], -1, 0).astype(np.float64, order="C")
+        inner = slice(part.start - start, part.stop - start)
+        result[:, :, part] = _determinant(vectors, grid, inner)
     return result
 
 
-def _slice_determinant(
-    slab: npt.NDArray[np.float64], k: int, spacing_mm: tuple[float, float, float]
+def _determinant(
+    vectors: npt.NDArray[np.float64], grid: Geometry, inner: slice
 ) -> npt.NDArray[np.float64]:
-    """Return the determinant in slice k of a slab of three; vectors along the grid axes."""
-    a, b, c = spacing_mm
-    along_k = np.gradient(slab, c, axis=2, edge_order=2)[:, :, k]
-    here = slab[:, :, k]
-    rows = np.stack(
-        [
-            np.gradient(here, a, axis=0, edge_order=2),
-            np.gradient(here, b, axis=1, edge_order=2),
-            along_k,
-        ]
-    )
-    (xx, yx, zx), (xy, yy, zy), (xz, yz, zz) = np.moveaxis(rows, -1, 1)
-    xx, yy, zz = xx + 1.0, yy + 1.0, zz + 1.0
-    return np.asarray(
-        xx * (yy * zz - yz * zy) - xy * (yx * zz - yz * zx) + xz * (yx * zy - yy * zx)
-    )
+    """Return det(I + du/dx) in slices `inner` of a slab; `vectors` are (3, I, J, k) along LPS."""
+    edges = []
+    for axis in range(3):
+        part = vectors if axis == 2 else vectors[..., inner]
+        edge = np.gradient(part, grid.spacing_mm[axis], axis=axis + 1, edge_order=2)
+        if axis == 2:
+            edge = edge[..., inner]
+        edges.append(edge + grid.direction[:, axis, None, None, None])
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = edges
+    volume = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
+    return np.asarray(volume / np.linalg.det(grid.direction))
 
 
 def jacobian_map(field: DisplacementField) -> Volume:

@@ -4,17 +4,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from pipeline.geometry import world_to_index
-from pipeline.registration.fields import (
-    Inverse,
-    affine_to_field,
-    displacement_at,
-    grid_points,
-    warp,
-)
+from pipeline.registration.fields import Inverse, affine_to_field, reaches, warp
 from pipeline.registration.jacobian import folding_fraction, jacobian_statistics
 from pipeline.registration.matching import correlation, foreground
+from pipeline.registration.sampling import FieldSampler, slab_points, slabs
 from pipeline.types import DisplacementField, Mask3D, Volume
 
 if TYPE_CHECKING:
@@ -47,15 +42,13 @@ def measure(pair: "Pair", found: "Estimate", inverse: Inverse, jacobian: Volume)
 
 def covered(field: DisplacementField, moving: Volume) -> Mask3D:
     """Return where x + u(x) lies inside the moving image's field of view."""
-    index = world_to_index(moving.grid, grid_points(field.grid) + field.data)
-    ends = np.asarray(moving.grid.shape) - 0.5
-    return np.asarray(np.all((index >= -0.5) & (index <= ends), axis=-1), dtype=np.bool_)
+    return reaches(field, moving.grid)
 
 
 def inverse_consistency(
     fixed: Volume, forward: DisplacementField, backward: DisplacementField
-) -> dict[str, Any]:
-    """Return |u_f(x) + u_b(x + u_f(x))| in mm over the fixed body.
+) -> tuple[Volume, dict[str, Any]]:
+    """Return |u_f(x) + u_b(x + u_f(x))| in mm as a map, and its mean and p95 over the fixed body.
 
     Parameters
     ----------
@@ -68,11 +61,12 @@ def inverse_consistency(
         sends off this grid have no backward displacement and are left out.
     """
     error = consistency_map(forward, backward)
-    mask = foreground(fixed.data) & covered(forward, Volume(backward.data, backward.grid))
+    volume = Volume(error, forward.grid)
+    mask = foreground(fixed.data) & reaches(forward, backward.grid)
     values = error[mask]
     if values.size == 0:
-        return {"inverse_consistency_mean_mm": None, "inverse_consistency_p95_mm": None}
-    return {
+        return volume, {"inverse_consistency_mean_mm": None, "inverse_consistency_p95_mm": None}
+    return volume, {
         "inverse_consistency_mean_mm": float(values.mean()),
         "inverse_consistency_p95_mm": float(np.percentile(values, 95)),
     }
@@ -80,25 +74,31 @@ def inverse_consistency(
 
 def consistency_map(
     forward: DisplacementField, backward: DisplacementField
-) -> np.ndarray[Any, np.dtype[np.float64]]:
+) -> npt.NDArray[np.float32]:
     """Return the distance in mm between each fixed point and its image there and back."""
-    moved = grid_points(forward.grid) + forward.data
-    return np.asarray(np.linalg.norm(forward.data + displacement_at(backward, moved), axis=-1))
+    back = FieldSampler(backward)
+    error = np.empty(forward.grid.shape, dtype=np.float32)
+    for part in slabs(forward.grid):
+        u = np.asarray(forward.data[:, :, part], dtype=np.float64)
+        moved = slab_points(forward.grid, part) + u
+        there_and_back = u + back(moved.reshape(-1, 3)).reshape(u.shape)
+        error[:, :, part] = np.linalg.norm(there_and_back, axis=-1)
+    return error
 
 
 def _likeness(pair: "Pair", found: "Estimate", body: Mask3D) -> dict[str, float | None]:
     grid = pair.fixed.grid
-    fields = {
-        "before": affine_to_field(np.eye(4), grid),
-        "affine": affine_to_field(found.affine, grid),
-        "after": found.displacement,
-    }
-    return {
-        f"correlation_{name}": correlation(
-            pair.fixed.data, warp(pair.moving, field).data, body & covered(field, pair.moving)
-        )
-        for name, field in fields.items()
-    }
+    matrices = {"before": np.eye(4), "affine": found.affine, "after": None}
+    likeness = {}
+    for name, matrix in matrices.items():
+        # One field at a time, and in float32: three at once would be the peak of the memory.
+        field = found.displacement
+        if matrix is not None:
+            field = affine_to_field(matrix, grid, precision=np.float32)
+        seen = body & covered(field, pair.moving)
+        moved = warp(pair.moving, field).data
+        likeness[f"correlation_{name}"] = correlation(pair.fixed.data, moved, seen)
+    return likeness
 
 
 def _inside_mask(pair: "Pair", jacobian: Volume) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from pipeline.errors import SettingsError
 from pipeline.registration import demons
 from pipeline.registration.affine import align
 from pipeline.registration.engine import Estimate, Pair, RegistrationSettings
@@ -16,6 +17,8 @@ from pipeline.types import DisplacementField, Geometry, Mask3D, Volume
 
 Array = npt.NDArray[np.float64]
 
+_GRID_MM = 8.0
+_BENDING_MM = 0.55
 #: Each pass bends three times more freely than the one before.
 _FREER = 3.0
 
@@ -28,9 +31,15 @@ def estimate(pair: Pair, settings: RegistrationSettings) -> Estimate:
     log: dict[str, Any] = dict(start.log)
     warnings: tuple[str, ...] = ()
     along_axes = np.zeros((*fixed.grid.shape, 3))
-    if settings.deformable == "demons":
+    kind = "bspline" if settings.deformable == "auto" else settings.deformable
+    if kind == "diffeomorphic":
+        raise SettingsError(
+            "deformable 'diffeomorphic' belongs to the engine torch; "
+            "use --engine torch, or bspline or demons"
+        )
+    if kind == "demons":
         along_axes, log["deformable_steps"] = demons.estimate_field(fixed, moving, start.matrix)
-    elif settings.deformable == "bspline":
+    elif kind == "bspline":
         found = estimate_field(
             fixed,
             moving,
@@ -57,7 +66,8 @@ def plan_passes(grid: Geometry, settings: RegistrationSettings) -> list[Pass]:
     """
     volume_mm3 = float(np.prod(grid.shape)) * grid.voxel_volume_mm3
     finest = max(min(grid.spacing_mm), (volume_mm3 / settings.most_voxels) ** (1 / 3))
-    knots, window, bending = settings.grid_mm, settings.match_window_mm, settings.bending_mm2
+    knots, window = settings.grid_mm or _GRID_MM, settings.match_window_mm
+    bending = (settings.bending_mm or _BENDING_MM) ** 2
     plan = ((4, 4, 0.0, 3), (2, 2, 2 * window, 2), (1, 1, 2 * window, 1), (1, 1, window, 0))
     return [
         Pass(
@@ -84,6 +94,8 @@ def _whole_map(grid: Geometry, along_axes: Array, affine: Array) -> Displacement
 
 def _region(pair: Pair, settings: RegistrationSettings) -> Mask3D | None:
     """Return where to compare: the mask and a margin around it, or None for everywhere."""
+    if pair.fixed_compare is not None:
+        return np.asarray(pair.fixed_compare.data > 0, dtype=np.bool_)
     if settings.compare_within == "image" or pair.fixed_mask is None:
         return None
     outside = ~pair.fixed_mask.data.astype(bool)

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from pipeline.geometry import index_to_world, world_to_index
 from pipeline.preprocess.orientation import canonical_move
-from pipeline.types import Array3D, DisplacementField, Geometry, Mask3D, Volume
+from pipeline.types import Array3D, Geometry, Mask3D, Volume
 
 Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
@@ -37,6 +37,9 @@ _OBLIQUE = 0.38
 JACOBIAN_LIMIT = 4.0
 #: Colour of points where the map folds (ratio of 0 or less).
 FOLD_COLOUR = (0.0, 0.62, 0.45)
+
+
+_IDENTITY = np.eye(4)
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,21 @@ class Cut:
         i, j, k = np.moveaxis(self.index, -1, 0)
         return np.asarray(data[i, j, k], dtype=np.float64)
 
-    def of_other(self, volume: Volume, *, shift_mm: npt.ArrayLike = 0.0) -> Pixels:
+    def of_other(
+        self,
+        volume: Volume,
+        *,
+        shift_mm: npt.ArrayLike = 0.0,
+        matrix: npt.ArrayLike = _IDENTITY,
+    ) -> Pixels:
         """Return the pixels (R, C) of a volume on another grid, linear; NaN outside it.
 
-        With `shift_mm` (3,), an LPS vector, the plane is moved by it first.
+        The plane is first moved by `shift_mm` (3,), an LPS vector, then taken to the volume's
+        own world by `matrix` (4, 4).
         """
+        linear = np.asarray(matrix, dtype=np.float64)
         points = index_to_world(self.grid, self.index) + np.asarray(shift_mm)
+        points = points @ linear[:3, :3].T + linear[:3, 3]
         where = np.moveaxis(world_to_index(volume.grid, points), -1, 0)
         data = np.asarray(volume.data, dtype=np.float32)
         pixels = ndimage.map_coordinates(data, where, order=1, cval=np.nan, output=np.float64)
@@ -231,12 +243,10 @@ def grid_lines_mm(cut: Cut, *, step_mm: float) -> list[Lines]:
     return [*points[::down], *points.transpose(1, 0, 2)[::across]]
 
 
-def in_plane_mm(cut: Cut, field: DisplacementField) -> Pixels:
-    """Return the displacement (R, C, 2) to the right and down in the picture, in mm."""
+def along_picture_mm(cut: Cut, vectors_mm: Pixels) -> Pixels:
+    """Return LPS vectors (R, C, 3) as parts (R, C, 2) to the right and down in the picture."""
     right, down, _ = _unit_steps(cut)
-    i, j, k = np.moveaxis(cut.index, -1, 0)
-    moved = field.data[i, j, k].astype(np.float64)
-    return np.stack([moved @ right, moved @ down], axis=-1)
+    return np.stack([vectors_mm @ right, vectors_mm @ down], axis=-1)
 
 
 def through_plane_mm(cut: Cut, vector_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -60,8 +60,8 @@ class Sheet:
         One per row.
     half_mm : float, optional
         Show only this much to each side of the cut's point. Default: the whole slice.
-    colour_bar : bool
-        Draw the scale of the Jacobian colours.
+    colour_bar : str
+        Draw the scale of the Jacobian colours and write this beside it.
     smooth : bool
         Interpolate between voxels; otherwise every voxel is a square.
     """
@@ -70,7 +70,7 @@ class Sheet:
     titles: Sequence[str]
     row_titles: Sequence[str]
     half_mm: float | None = None
-    colour_bar: bool = False
+    colour_bar: str = ""
     smooth: bool = False
 
 
@@ -101,8 +101,8 @@ def sheet_png(sheet: Sheet, *, width_px: int = 1160) -> bytes:
             y -= tall + _GAP_PX
         _scale_bar(figure.axes[0])
         if bar:
-            _colour_bar(figure, 1 - (bar - 14) / width_px, width_px)
-        return to_png(figure, true_colour=sheet.colour_bar or sheet.smooth)
+            _colour_bar(figure, 1 - (bar - 14) / width_px, width_px, sheet.colour_bar)
+        return to_png(figure, true_colour=bool(bar) or sheet.smooth)
 
 
 def _columns(sheet: Sheet) -> range:
@@ -190,7 +190,7 @@ def _scale_bar(axes: Any) -> None:
     axes.text(x, y + 0.02 * (top - bottom), f"{length} mm", va="bottom", ha="left", **_LETTER)
 
 
-def _colour_bar(figure: Any, left: float, width_px: int) -> None:
+def _colour_bar(figure: Any, left: float, width_px: int, label: str) -> None:
     """Draw the scale of the Jacobian colours: 1 in the middle, halves and doubles alike."""
     axes = figure.add_axes((left, 0.08, 16 / width_px, 0.8))
     ramp = jacobian_ramp(256)[:, None, :]
@@ -200,7 +200,7 @@ def _colour_bar(figure: Any, left: float, width_px: int) -> None:
     axes.set_xticks([])
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
-    axes.set_ylabel("volume ratio, follow-up / baseline", fontsize=8.5)
+    axes.set_ylabel(label, fontsize=8.5)
     for spine in axes.spines.values():
         spine.set_visible(False)
 

@@ -61,11 +61,25 @@ class VisitResults:
 
 @dataclass(frozen=True, eq=False)
 class RegistrationResults:
-    """Follow-up onto baseline; None or empty for what is missing."""
+    """Follow-up onto baseline; None or empty for what is missing.
+
+    Attributes
+    ----------
+    warped, jacobian, displacement
+        On the baseline grid.
+    affine : (4, 4) array, optional
+        Affine part of the map, fixed to moving point, LPS mm.
+    convergence : bytes
+        Picture (PNG) of the engine's steps, of an engine that tells.
+    metrics : mapping
+        metrics.json.
+    """
 
     warped: Volume | None = None
     jacobian: Volume | None = None
     displacement: DisplacementField | None = None
+    affine: npt.NDArray[np.float64] | None = None
+    convergence: bytes = b""
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -7,21 +7,19 @@ import numpy.typing as npt
 
 from pipeline.geometry import index_to_world, same_grid, world_to_index
 from pipeline.report import overlays
+from pipeline.report import registration_figures as figures
 from pipeline.report.canvas import BLACK, BLUE, VERMILION
 from pipeline.report.figures import Line, curve_figure, histogram_figure
-from pipeline.report.overlays import PLANES, Cut, Pixels, Rgb, cut_plane
+from pipeline.report.overlays import PLANES, Cut, cut_plane
 from pipeline.report.page import Picture, Section
-from pipeline.report.panels import Panel, Sheet, jacobian_ramp, sheet_png
+from pipeline.report.panels import Panel, Sheet, sheet_png
 from pipeline.report.results import Numbers, SubjectResults, VisitResults
 from pipeline.report.text import is_number, number
 from pipeline.types import DisplacementField, Volume
 
 _Window = tuple[float, float]
 
-_CLOSE_MM, _WIDE_MM = 12.0, 30.0
-_SMALLEST_MM, _LARGEST_MM = 20.0, 90.0
-_GRID_STEP_MM = 6.0
-_OPACITY_INSIDE, _OPACITY_OUTSIDE = 0.8, 0.3
+_CLOSE_MM = 12.0
 
 
 # --- places ---------------------------------------------------------------------------------
@@ -61,15 +59,7 @@ def _half_mm(results: SubjectResults, margin: float) -> float:
     """Return half the side of a window that holds the tumour of both visits."""
     masks = [v.mask for v in (results.baseline, results.followup) if v.mask is not None]
     size = max((overlays.extent_mm(m.data > 0, m.grid) for m in masks), default=0.0)
-    return float(np.clip(size / 2 + margin, _SMALLEST_MM, _LARGEST_MM))
-
-
-def _near(cut: Cut, pixels: Pixels, half_mm: float) -> Pixels:
-    """Return the pixels within a window round the cut's point."""
-    (x, y), (width, height) = cut.centre_mm, cut.pixel_mm
-    rows = slice(max(int((y - half_mm) / height), 0), int((y + half_mm) / height) + 1)
-    columns = slice(max(int((x - half_mm) / width), 0), int((x + half_mm) / width) + 1)
-    return pixels[rows, columns]
+    return figures.half_window_mm(size, margin)
 
 
 # --- sections -------------------------------------------------------------------------------
@@ -134,7 +124,7 @@ def _visit_row(
     cuts = [cut_plane(volume.grid, plane, centre) for plane in PLANES]
     pixels = [cut.of(volume.data) for cut in cuts]
     near = pixels if half_mm is None else [
-        _near(c, p, half_mm) for c, p in zip(cuts, pixels, strict=True)
+        figures.near(c, p, half_mm) for c, p in zip(cuts, pixels, strict=True)
     ]  # fmt: skip
     level = window or overlays.window(near)
     return [
@@ -146,7 +136,7 @@ def _visit_row(
 def _outlines(cut: Cut, mask: Volume | None) -> list[overlays.Lines]:
     if mask is None or not same_grid(mask.grid, cut.grid):
         return []
-    return [overlays.outline_mm(cut, cut.of(mask.data) > 0)]
+    return figures.outlines(cut, mask)
 
 
 def close_up_section(results: SubjectResults) -> Section:
@@ -200,7 +190,7 @@ def _shared_window(
         if visit.subtraction is not None:
             for plane in PLANES:
                 cut = cut_plane(visit.subtraction.grid, plane, centre)
-                pixels.append(_near(cut, cut.of(visit.subtraction.data), half_mm))
+                pixels.append(figures.near(cut, cut.of(visit.subtraction.data), half_mm))
     return overlays.window(pixels, (2.0, 99.7))
 
 
@@ -214,7 +204,7 @@ def registration_section(results: SubjectResults) -> Section:
     fixed = series.image(results.baseline.post_contrast())
     if not same_grid(warped.grid, fixed.grid):
         return Section(title, "Not shown: the warped follow-up is not on the baseline grid.")
-    half, centre = _half_mm(results, _WIDE_MM), _centre_of(results.baseline)
+    half, centre = _half_mm(results, figures.WIDE_MM), _centre_of(results.baseline)
     rows = [
         _registration_row(cut_plane(fixed.grid, p, centre), fixed, moving, warped, results, half)
         for p in PLANES
@@ -222,20 +212,45 @@ def registration_section(results: SubjectResults) -> Section:
     titles = ["Baseline", "Follow-up, as scanned", "Follow-up, warped",
               "Difference before", "Difference after"]  # fmt: skip
     sheet = Sheet(rows, titles, [p.capitalize() for p in PLANES], half_mm=half)
+    checkered = figures.checkerboard_sheet(
+        _view(results, fixed, figures.WIDE_MM), fixed, moving, warped
+    )
+    pictures = [
+        Picture(
+            sheet_png(sheet),
+            "image/png",
+            "Baseline, follow-up before and after warping, and their absolute differences",
+            "Yellow: baseline mask. Each visit has its own grey window; differences are"
+            " absolute, of the grey levels.",
+        ),
+        Picture(
+            sheet_png(checkered),
+            "image/png",
+            "Checkerboard of the baseline and the follow-up, before and after registration",
+            "Grey squares: baseline. Tinted squares: follow-up, as scanned (above) and warped"
+            " (below). Edges that run on from square to square match.",
+        ),
+    ]
     return Section(
         title,
         "The follow-up is brought onto the baseline. A good match makes the last column darker"
         " than the one before; the tumour itself keeps its change of contrast.",
-        [
-            Picture(
-                sheet_png(sheet),
-                "image/png",
-                "Baseline, follow-up before and after warping, and their absolute differences",
-                "Yellow: baseline mask. Each visit has its own grey window; differences are"
-                " absolute, of the grey levels.",
-            )
-        ],
+        pictures + _convergence(results),
     )
+
+
+def _convergence(results: SubjectResults) -> list[Picture]:
+    content = results.registration.convergence
+    if not content:
+        return []
+    return [
+        Picture(
+            content,
+            "image/png",
+            "How the energy of the registration fell on each level",
+            "A level has converged where its curve runs flat.",
+        )
+    ]
 
 
 def _registration_row(
@@ -243,7 +258,7 @@ def _registration_row(
 ) -> list[Panel]:
     """Return one plane; each visit in its own window, so that scanner gain is no difference."""
     base, before, after = cut.of(fixed.data), cut.of_other(moving), cut.of(warped.data)
-    windows = [overlays.window([_near(cut, p, half)]) for p in (base, after)]
+    windows = [overlays.window([figures.near(cut, p, half)]) for p in (base, after)]
     pictures = [overlays.grey(base, windows[0])]
     pictures += [overlays.grey(p, windows[1]) for p in (before, after)]
     first, *others = (picture[..., 0].astype(np.float64) for picture in pictures)
@@ -259,24 +274,22 @@ def jacobian_section(results: SubjectResults, numbers: Numbers) -> Section:
     if jacobian is None or series is None or not same_grid(jacobian.grid, series.grid):
         return Section(title, "Not shown: the Jacobian map is missing or not on the baseline grid.")
     fixed = series.image(results.baseline.post_contrast())
-    half, centre = _half_mm(results, _CLOSE_MM), _centre_of(results.baseline)
-    cuts = [cut_plane(fixed.grid, plane, centre) for plane in PLANES]
-    level = overlays.window([_near(cut, cut.of(fixed.data), half) for cut in cuts])
-    mask = results.baseline.mask
-    if mask is not None and not same_grid(mask.grid, fixed.grid):
-        mask = None
-    rows = [[_jacobian_panel(c, fixed, jacobian, mask, level) for c in cuts]]
+    view = _view(results, fixed, _CLOSE_MM)
+    rows = [figures.jacobian_row(view, fixed, jacobian)]
     names, below = ["Jacobian"], ""
-    field, moving = results.registration.displacement, _post_contrast(results.followup)
-    if field is not None and moving is not None and same_grid(field.grid, fixed.grid):
-        rows.append([_grid_panel(cut, moving, field, mask, level) for cut in cuts])
-        names.append(f"{results.followup.name.capitalize()}")
+    change, moving = _change(results, fixed), _post_contrast(results.followup)
+    if change is not None and moving is not None:
+        rows.append(figures.grid_row(view, moving, change))
+        names.append(results.followup.name.capitalize())
         below = (
-            f" Below: the {results.followup.name} scan with a grid of {_GRID_STEP_MM:g} mm and the"
-            " outline of the baseline, both carried along by the registration; the outline should"
-            " hug the tumour."
+            f" Below: the {results.followup.name} scan with a grid of"
+            f" {figures.grid_step_mm(view):g} mm and the outline of the baseline, both carried"
+            " along by the registration; the outline should hug the tumour."
         )
-    sheet = Sheet(rows, [p.capitalize() for p in PLANES], names, half_mm=half, colour_bar=True)
+    sheet = Sheet(
+        rows, [p.capitalize() for p in PLANES], names, half_mm=view.half_mm,
+        colour_bar=f"volume ratio, {results.followup.name} / {results.baseline.name}",
+    )  # fmt: skip
     pictures = [
         Picture(
             sheet_png(sheet),
@@ -295,45 +308,25 @@ def jacobian_section(results: SubjectResults, numbers: Numbers) -> Section:
     )
 
 
-def _jacobian_panel(
-    cut: Cut, fixed: Volume, jacobian: Volume, mask: Volume | None, level: _Window
-) -> Panel:
-    inside = cut.of(mask.data) > 0 if mask is not None else np.zeros(cut.index.shape[:2], bool)
-    picture = colour_jacobian(
-        overlays.grey(cut.of(fixed.data), level),
-        cut.of(jacobian.data),
-        np.where(inside, _OPACITY_INSIDE, _OPACITY_OUTSIDE),
-    )
-    return Panel(cut, picture, _outlines(cut, mask))
+def _view(results: SubjectResults, fixed: Volume, margin_mm: float) -> figures.View:
+    """Return where the baseline is cut: three planes through its tumour."""
+    mask = results.baseline.mask
+    if mask is not None and not same_grid(mask.grid, fixed.grid):
+        mask = None
+    centre = _centre_of(results.baseline)
+    cuts = [cut_plane(fixed.grid, plane, centre) for plane in PLANES]
+    return figures.View(cuts, mask, _half_mm(results, margin_mm))
 
 
-def colour_jacobian(under: Rgb, jacobian: Pixels, opacity: Pixels) -> Rgb:
-    """Return a grey picture (R, C, 3) with volume ratios (R, C) laid over it in colour."""
-    place = overlays.jacobian_position(jacobian)
-    folded = ~np.isfinite(place)
-    ramp = jacobian_ramp(1025)
-    colours = ramp[np.rint(np.where(folded, 0.5, place) * 1024).astype(int)]
-    colours[folded] = overlays.FOLD_COLOUR
-    return overlays.blend(under, colours, opacity)
-
-
-def _grid_panel(
-    cut: Cut, moving: Volume, field: DisplacementField, mask: Volume | None, level: _Window
-) -> Panel:
-    """Return the follow-up as scanned with the baseline's grid and outline carried onto it.
-
-    The plane follows the mean displacement inside the mask, so that tumour meets tumour.
-    """
-    moved = overlays.in_plane_mm(cut, field)
-    inside = None if mask is None else mask.data > 0
-    shift = np.zeros(3)
-    if inside is not None and inside.any():
-        shift = overlays.through_plane_mm(cut, field.data[inside].mean(axis=0))
-    picture = overlays.grey(cut.of_other(moving, shift_mm=shift), level)
-    grid = overlays.grid_lines_mm(cut, step_mm=_GRID_STEP_MM)
-    lines = [overlays.carried_mm(line, moved, cut) for line in grid]
-    outlines = [overlays.carried_mm(part, moved, cut) for part in _outlines(cut, mask)]
-    return Panel(cut, picture, outlines, lines)
+def _change(results: SubjectResults, fixed: Volume) -> figures.Change | None:
+    """Return the map, where all of it is there and on the baseline grid."""
+    found = results.registration
+    if found.jacobian is None or found.displacement is None:
+        return None
+    if not same_grid(found.displacement.grid, fixed.grid):
+        return None
+    affine = np.eye(4) if found.affine is None else found.affine
+    return figures.Change(found.jacobian, found.displacement, affine)
 
 
 def _histogram(numbers: Numbers) -> list[Picture]:

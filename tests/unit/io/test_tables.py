@@ -193,7 +193,7 @@ def test_affine_with_centre_that_simpleitk_wrote(tmp_path, rng):
     ("text", "reason"),
     [
         ("hello", "not an ITK transform"),
-        ("#Insight Transform File V1.0\nTransform: Euler3DTransform_double_3_3\n", "Euler3D"),
+        ("#Insight Transform File V1.0\nTransform: Euler2DTransform_double_2_2\n", "Euler2D"),
         ("#Insight Transform File V1.0\nTransform: AffineTransform_double_3_3\nParameters: 1 2\n"
          "FixedParameters: 0 0 0\n", "12 finite numbers"),
         ("#Insight Transform File V1.0\nTransform: AffineTransform_double_3_3\nParameters: "

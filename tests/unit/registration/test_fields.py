@@ -1,17 +1,21 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 
 from pipeline.errors import GeometryError
 from pipeline.geometry import empty_like, field_to_sitk, from_sitk, index_to_world, to_sitk
 from pipeline.io import read_field, write_field
+from pipeline.registration import sampling
 from pipeline.registration.fields import (
     affine_to_field,
     apply_to_points,
     compose,
+    displacement_at,
     grid_points,
     invert,
     nearest_affine,
+    reaches,
     warp,
     warp_labels,
 )
@@ -125,3 +129,79 @@ def test_sitk_vectors_are_in_world_axes(grid):
     np.testing.assert_allclose(
         transform.TransformPoint(point.tolist()), apply_to_points(field, point), atol=1e-9
     )
+
+
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+def test_beyond_the_grid_the_border_goes_on(grid, precision):
+    data = np.random.default_rng(6).normal(size=(*grid.shape, 3)).astype(precision)
+    field = DisplacementField(data, grid)
+    index = np.random.default_rng(7).uniform(-5, 14, (200, 3))
+    expected = [ndimage.map_coordinates(np.float64(data[..., c]), index.T, order=1, mode="nearest")
+                for c in range(3)]  # fmt: skip
+    found = displacement_at(field, index_to_world(grid, index))
+    tolerance = 1e-12 if precision == np.float64 else 2e-5
+    np.testing.assert_allclose(found, np.stack(expected, axis=-1), atol=tolerance)
+
+
+def test_arrays_that_torch_cannot_hold_are_read_all_the_same(larger):
+    field = bump(larger)
+    points = index_to_world(larger, np.random.default_rng(8).uniform(2, 18, (20, 3)))
+    frozen = DisplacementField(field.data.copy(), larger)
+    frozen.data.setflags(write=False)
+    backwards = np.ascontiguousarray(field.data[::-1])[::-1]
+    for other in (frozen, DisplacementField(backwards, larger)):
+        np.testing.assert_array_equal(
+            displacement_at(other, points), displacement_at(field, points)
+        )
+
+
+def test_float32_fields_stay_float32_and_invert_as_well(larger):
+    field = bump(larger)
+    single = DisplacementField(field.data.astype(np.float32), larger)
+    found = invert(single)
+    assert found.field.data.dtype == np.float32
+    assert compose(single, single).data.dtype == np.float32
+    assert found.residual_mm[found.inside].max() < 0.01
+    difference = np.abs(found.field.data - invert(field).field.data)[found.inside]
+    assert difference.max() < 0.005
+
+
+@pytest.mark.parametrize("points", [1, 1000])
+def test_slabs_of_any_thickness_give_the_same(larger, monkeypatch, points):
+    field = bump(larger)
+    moving = Volume(np.random.default_rng(9).normal(size=larger.shape), larger)
+
+    def results():
+        inverse = invert(field)
+        return (
+            inverse.field.data, inverse.inside, inverse.residual_mm, compose(field, field).data,
+            warp(moving, field).data, warp(moving, field, interpolation="bspline3").data,
+            reaches(field, larger), affine_to_field(MATRIX, larger).data,
+        )  # fmt: skip
+
+    whole = results()
+    monkeypatch.setattr(sampling, "_SLAB_POINTS", points)
+    for found, expected in zip(results(), whole, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("bspline3", sitk.sitkBSpline), ("hamming", sitk.sitkHammingWindowedSinc),
+     ("blackman", sitk.sitkBlackmanWindowedSinc)],
+)  # fmt: skip
+def test_other_interpolations_are_itks(larger, name, kind):
+    moving = Volume(np.random.default_rng(1).normal(100, 20, larger.shape), larger)
+    field = bump(larger)
+    ours = warp(moving, field, interpolation=name, outside=-3.0)
+    image = sitk.Cast(to_sitk(moving), sitk.sitkFloat32)
+    transform = sitk.DisplacementFieldTransform(field_to_sitk(field))
+    theirs = sitk.Resample(image, empty_like(larger), transform, kind, -3.0, sitk.sitkFloat32)
+    np.testing.assert_allclose(ours.data, from_sitk(theirs).data, atol=1e-3)
+
+
+def test_reaches_is_the_field_of_view(larger):
+    shift = np.zeros((*larger.shape, 3)) + larger.direction[:, 0] * 2.4 * larger.spacing_mm[0]
+    found = reaches(DisplacementField(shift, larger), larger)
+    assert found[:-2].all()
+    assert not found[-2:].any()

@@ -1,16 +1,19 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from pipeline.errors import EmptyRegionError, GeometryError
 from pipeline.geometry import index_to_world
-from pipeline.registration.fields import affine_to_field, grid_points
+from pipeline.registration import sampling
+from pipeline.registration.fields import affine_to_field, grid_points, invert
 from pipeline.registration.jacobian import (
     folding_fraction,
     jacobian_determinant,
+    jacobian_map,
     jacobian_statistics,
     log_jacobian,
 )
-from pipeline.types import Geometry
+from pipeline.types import DisplacementField, Geometry
 
 
 def scaling(factor: float, centre: np.ndarray) -> np.ndarray:
@@ -59,6 +62,45 @@ def test_mirror_folds_everywhere(grid):
     np.testing.assert_allclose(determinant, -1, atol=1e-10)
     assert folding_fraction(determinant) == 1
     assert np.isnan(log_jacobian(determinant)).all()
+
+
+def test_mirror_along_a_grid_axis_is_minus_one(grid):
+    for axis in grid.direction.T:
+        matrix = np.eye(4)
+        matrix[:3, :3] -= 2 * np.outer(axis, axis)
+        field = affine_to_field(matrix, grid)
+        np.testing.assert_allclose(jacobian_determinant(field.data, grid), -1, atol=1e-10)
+
+
+def test_inverse_has_the_reciprocal_volume_ratio(grid):
+    fine = Geometry((32, 30, 28), (1.0, 1.2, 1.5), grid.origin_mm, grid.direction)
+    points = grid_points(fine)
+    centre = index_to_world(fine, (np.array(fine.shape) - 1) / 2)
+    offset = points - centre
+    weight = np.exp(-np.sum(offset**2, axis=-1, keepdims=True) / 2 / 9.0**2)
+    there = DisplacementField(-0.3 * weight * offset, fine)
+    back = invert(there)
+    forward = jacobian_map(there).data
+    # J of the inverse at y is 1 / J of the map at the preimage of y.
+    at = (points + back.field.data).reshape(-1, 3)
+    index = ((at - fine.origin_mm) @ fine.direction / fine.spacing_mm).T
+    expected = 1 / ndimage.map_coordinates(forward, index, order=1, mode="nearest")
+    found = jacobian_map(back.field).data.ravel()
+    # Voxels on the border have one-sided differences and preimages beyond the grid.
+    inner = np.zeros(fine.shape, bool)
+    inner[3:-3, 3:-3, 3:-3] = True
+    error = np.abs(np.log(found * 1.0 / expected))[inner.ravel()]
+    assert forward.min() < 0.4
+    assert error.mean() < 0.005
+    assert error.max() < 0.05
+
+
+@pytest.mark.parametrize("points", [1, 130])
+def test_slabs_of_any_thickness_give_the_same(grid, monkeypatch, points):
+    field = np.random.default_rng(4).normal(size=(*grid.shape, 3))
+    whole = jacobian_determinant(field, grid)
+    monkeypatch.setattr(sampling, "_SLAB_POINTS", points)
+    np.testing.assert_array_equal(jacobian_determinant(field, grid), whole)
 
 
 def test_quadratic_field_is_exact_up_to_the_border():

@@ -190,7 +190,7 @@ def test_masks_off_the_grid_and_empty_masks():
                  settings=RegistrationSettings(compare_within="mask"))  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["grid_mm", "bending_mm2", "reach_mm"])
+@pytest.mark.parametrize("name", ["grid_mm", "bending_mm", "reach_mm"])
 def test_settings_without_meaning_are_refused(name):
     with pytest.raises(SettingsError, match=name):
         RegistrationSettings(**{name: 0})

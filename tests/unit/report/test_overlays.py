@@ -8,7 +8,7 @@ import pytest
 from pipeline.geometry import index_to_world, world_to_index
 from pipeline.report import overlays
 from pipeline.report.overlays import PLANES, cut_plane
-from pipeline.types import DisplacementField, Geometry, Volume
+from pipeline.types import Geometry, Volume
 
 #: All 48 ways to store a volume along the world axes.
 DIRECTIONS = [
@@ -173,11 +173,11 @@ def test_blend_mixes_by_opacity():
 @pytest.mark.parametrize("direction", DIRECTIONS[::5])
 def test_displacement_in_the_picture_follows_the_world(builders, direction):
     grid = builders["grid"](direction)
-    field = DisplacementField(np.broadcast_to([3.0, -2.0, 5.0], (*grid.shape, 3)), grid)
     expected = {"axial": (3, -2, 5), "coronal": (3, -5, -2), "sagittal": (-2, -5, 3)}
     for plane, (right, down, upright) in expected.items():
         cut = cut_plane(grid, plane, (0.0, 0.0, 0.0))
-        moved = overlays.in_plane_mm(cut, field)
+        vectors = np.broadcast_to([3.0, -2.0, 5.0], cut.index.shape)
+        moved = overlays.along_picture_mm(cut, vectors)
         np.testing.assert_allclose(moved[2, 3], (right, down))
         normal = overlays.through_plane_mm(cut, (3.0, -2.0, 5.0))
         assert np.abs(normal).sum() == pytest.approx(abs(upright))

@@ -9,7 +9,7 @@ from PIL import Image
 from pipeline.report import overlays, panels
 from pipeline.report.overlays import cut_plane
 from pipeline.report.panels import Panel, Sheet, sheet_png
-from pipeline.report.subject_pictures import colour_jacobian
+from pipeline.report.registration_figures import colour_jacobian
 from pipeline.types import Geometry
 
 GRID = Geometry((30, 20, 16), (1.0, 2.0, 3.0), (0.0, 0.0, 0.0), np.eye(3))
@@ -115,7 +115,7 @@ def test_jacobian_colours_of_known_ratios():
 def test_colour_bar_has_one_in_the_middle():
     cut = cut_plane(GRID, "axial", (14.0, 18.0, 21.0))
     panel = Panel(cut, np.zeros((*cut.index.shape[:2], 3), np.uint8))
-    pixels = drawn(Sheet([[panel]], ["t"], ["r"], colour_bar=True), 600)
+    pixels = drawn(Sheet([[panel]], ["t"], ["r"], colour_bar="ratio"), 600)
     bar = pixels[:, 600 - 82 + 8]  # through the bar
     coloured = np.flatnonzero(np.ptp(bar, axis=-1) > 12)
     middle = (coloured[0] + coloured[-1]) // 2

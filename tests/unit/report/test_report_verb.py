@@ -1,11 +1,24 @@
 """`medpipe report` on files: reads the layout of a study, writes pages that repeat."""
 
+import base64
+
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from cli.report import app
 from pipeline.errors import ReadError, SettingsError
-from pipeline.io import write_field, write_json, write_series, write_table, write_volume
+from pipeline.io import (
+    write_affine,
+    write_field,
+    write_json,
+    write_series,
+    write_table,
+    write_volume,
+)
+
+#: Stands for the picture of the engine's steps; the page embeds it as it is.
+CURVES = b"picture of the steps"
 
 
 def write_visit(folder, visit):
@@ -30,6 +43,8 @@ def study_folder(tmp_path_factory, subject_results, study_results):
     write_volume(register / "jacobian.nii.gz", registration.jacobian)
     write_field(register / "displacement.nii.gz", registration.displacement)
     write_json(register / "metrics.json", registration.metrics)
+    write_affine(register / "affine.tfm", np.eye(4))
+    (register / "convergence.png").write_bytes(CURVES)
     tables = {
         "cohort/included.tsv": study_results.included,
         "cohort/exclusions.tsv": study_results.exclusions,
@@ -65,6 +80,7 @@ def test_subject_page(study_folder):
     assert "SIMULATED IMAGES" in html
     assert "Pathological response: responder." in html
     assert "Missing" not in html
+    assert base64.b64encode(CURVES).decode() in html
     assert page.with_name("report.html.prov.json").is_file()
     before = page.read_bytes()
     run(*call)

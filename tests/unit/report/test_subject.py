@@ -31,7 +31,7 @@ def html(subject_results):
 
 def test_whole_page(html):
     assert len(html) < 1_000_000
-    assert [kind for kind, _ in images(html)] == ["image/png"] * 4 + ["image/svg+xml"] * 2
+    assert [kind for kind, _ in images(html)] == ["image/png"] * 5 + ["image/svg+xml"] * 2
     for words in ("SIMULATED IMAGES", "Both visits", "Registration", "mean Jacobian",
                   "Inverse consistency error", "follow-up", "Split: test."
                   , "All that was measured", 'href="../report.html"'):  # fmt: skip
@@ -63,13 +63,20 @@ def test_storage_order_does_not_change_the_pictures(builders, html):
     assert [data for _, data in one[:3]] == [data for _, data in two[:3]]
 
 
+def test_convergence_is_shown_where_the_engine_tells(subject_results, undrawn):
+    registration = replace(subject_results.registration, convergence=b"curves")
+    page = subject_page(replace(subject_results, registration=registration))
+    section = next(s for s in page.sections if s.title == "Registration")
+    assert [p.content for p in section.pictures] == [b"png", b"png", b"curves"]
+
+
 def test_complete_response_is_said(subject_results, undrawn):
     followup = subject_results.followup
     empty = Volume(np.zeros_like(followup.mask.data), followup.mask.grid)
     page = subject_page(replace(subject_results, followup=replace(followup, mask=empty)))
     html = render_page(page)
     assert "The mask of the follow-up scan is empty" in html
-    assert len(images(html)) == 6
+    assert len(images(html)) == 7
 
 
 def test_empty_baseline_mask_still_makes_a_page(subject_results):

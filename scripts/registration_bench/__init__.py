@@ -1,0 +1,1 @@
+"""Registration engines side by side: analytic lesions and real pairs, one table of results."""

@@ -1,0 +1,133 @@
+"""The torch engine: rigid, affine, then diffeomorphic; the same code on the CPU and on CUDA."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+
+from pipeline.errors import SettingsError
+from pipeline.registration.diffeomorphic import Level, estimate_velocity
+from pipeline.registration.engine import Estimate, Pair, RegistrationSettings
+from pipeline.registration.sampling import slab_points, slabs
+from pipeline.registration.tensors import as_tensor, pick_device
+from pipeline.registration.torch_affine import align
+from pipeline.registration.torch_levels import CLIP, Source, prepare
+from pipeline.types import DisplacementField, Geometry, Mask3D, Volume
+
+Matrix = npt.NDArray[np.float64]
+
+_LOG = logging.getLogger(__name__)
+
+_GRID_MM = 6.0
+_BENDING_MM = 0.7
+#: Each coarser level bends so much less freely.
+_STIFFER = 3.0**0.5
+
+
+def estimate(pair: Pair, settings: RegistrationSettings) -> Estimate:
+    """Return the map from fixed to moving; see `Engine`."""
+    if settings.deformable not in ("auto", "diffeomorphic", "none"):
+        raise SettingsError(
+            f"deformable {settings.deformable!r} belongs to the engine simpleitk; "
+            "use --engine simpleitk, or diffeomorphic or none"
+        )
+    device = pick_device(settings.device)
+    fixed_compare, moving_compare = _compared(pair, settings)
+    start = align(
+        pair.fixed,
+        pair.moving,
+        device=device,
+        metric=settings.affine_metric,
+        fixed_compare=fixed_compare,
+        moving_compare=moving_compare,
+        align_centres=settings.align_centres,
+    )
+    grid, traces = pair.fixed.grid, start.traces
+    warnings: tuple[str, ...] = ()
+    along_axes = np.zeros((*grid.shape, 3), dtype=np.float32)
+    if settings.deformable != "none":
+        found = estimate_velocity(
+            _source(pair.fixed, fixed_compare, device, settings),
+            _source(pair.moving, moving_compare, device, settings),
+            start.matrix,
+            plan_levels(grid, settings),
+            settings.reach_mm,
+        )
+        along_axes = found.displacement(grid)
+        traces += found.traces
+        if found.repairs:
+            warnings = (
+                f"the velocity was made stiffer {found.repairs} times where it came near folding",
+            )
+    field = _whole_map(grid, along_axes, start.matrix)
+    return Estimate(start.matrix, field, {**start.log, "device": device.type}, warnings, traces)
+
+
+def plan_levels(grid: Geometry, settings: RegistrationSettings) -> list[Level]:
+    """Return the pyramid: voxels of 4, 2 and 1 times the finest, knots likewise.
+
+    The finest voxel is the grid's own, or larger so that an image holds `most_voxels` at most.
+    The finest level comes twice: the second time the robust penalty knows where the map bends,
+    and local matching, which found its way with a wide window, takes a narrow one.
+    """
+    volume_mm3 = float(np.prod(grid.shape)) * grid.voxel_volume_mm3
+    finest = max(min(grid.spacing_mm), (volume_mm3 / settings.most_voxels) ** (1 / 3))
+    window = settings.match_window_mm
+    plan = ((4, 0.0, 2), (2, 2 * window, 1), (1, 2 * window, 0), (1, window, 0))
+    levels: list[Level] = []
+    for times, match, stiffer in plan:
+        first = not levels
+        levels.append(
+            Level(
+                voxel_mm=_voxel(grid, times * finest),
+                knot_mm=times * (settings.grid_mm or _GRID_MM),
+                bending_mm=(settings.bending_mm or _BENDING_MM) * _STIFFER**stiffer,
+                measure="ssd" if first and settings.metric == "lncc" else settings.metric,
+                window_mm=match if settings.metric == "lncc" else 0.0,
+                robust_per_mm=settings.robust_per_mm if times == 1 else 0.0,
+            )
+        )
+    return levels
+
+
+def _voxel(grid: Geometry, size_mm: float) -> tuple[float, float, float]:
+    a, b, c = (max(size_mm, spacing) for spacing in grid.spacing_mm)
+    return a, b, c
+
+
+def _compared(pair: Pair, settings: RegistrationSettings) -> tuple[Mask3D | None, Mask3D | None]:
+    """Return where each image is compared, or None for everywhere."""
+    fixed, moving = (
+        None if mask is None else np.asarray(mask.data > 0, dtype=np.bool_)
+        for mask in (pair.fixed_compare, pair.moving_compare)
+    )
+    if settings.compare_within == "mask" and pair.fixed_mask is not None:
+        outside = ~pair.fixed_mask.data.astype(bool)
+        distance = ndimage.distance_transform_edt(outside, sampling=pair.fixed_mask.grid.spacing_mm)
+        near = np.asarray(distance <= settings.mask_margin_mm, dtype=np.bool_)
+        fixed = near if fixed is None else fixed & near
+    return fixed, moving
+
+
+def _source(
+    volume: Volume, mask: Mask3D | None, device: torch.device, settings: RegistrationSettings
+) -> Source:
+    """Return the whole image, scaled; only a histogram needs its extremes clipped."""
+    clip = CLIP if settings.metric == "mi" else (0.0, 100.0)
+    scaled = prepare(volume, None, device, clip=clip)
+    return scaled if mask is None else replace(scaled, mask=as_tensor(mask, device))
+
+
+def _whole_map(
+    grid: Geometry, along_axes: npt.NDArray[np.float32], affine: Matrix
+) -> DisplacementField:
+    """Return A (x + D v) - x in LPS mm, float32, from v along the fixed axes."""
+    data = np.empty((*grid.shape, 3), dtype=np.float32)
+    for part in slabs(grid):
+        points = slab_points(grid, part)
+        moved = points + along_axes[:, :, part].astype(np.float64) @ grid.direction.T
+        data[:, :, part] = moved @ affine[:3, :3].T + affine[:3, 3] - points
+    return DisplacementField(data, grid)
