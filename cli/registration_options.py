@@ -37,14 +37,11 @@ GridMm = Annotated[
     typer.Option(help="Distance of the spline's coefficients. Default: 6 (torch), 8 (simpleitk)."),
 ]
 BendingMm = Annotated[
-    float | None,
-    typer.Option(
-        help="Weight of bending; more gives a smoother map. Default: 0.7 (torch), 0.55 (simpleitk)."
-    ),
+    float, typer.Option(help="Weight of bending, as a length; more gives a smoother map.")
 ]
 RobustPerMm = Annotated[
     float,
-    typer.Option(help="torch only: bending from which on its penalty grows no more than linearly."),
+    typer.Option(help="torch only: bending from which on more of it costs hardly more."),
 ]
 MatchWindowMm = Annotated[float, typer.Option(help="Window in which intensities are matched; SD.")]
 ReachMm = Annotated[

@@ -20,7 +20,7 @@ def main() -> None:
     start = {} if ask.affine else {"initial_transform": "Identity"}
     found = ants.registration(
         fixed, moving, type_of_transform="SyN" if ask.affine else "SyNOnly", syn_metric="CC",
-        syn_sampling=4, reg_iterations=steps, outprefix=ask.scratch("ants_"), random_seed=1,
+        syn_sampling=4, reg_iterations=steps, outprefix=ask.scratch("ants_"),
         **start, **masks,
     )  # fmt: skip
     whole = ants.apply_transforms(

@@ -9,6 +9,8 @@ Energies are mean squares relative to the variance of the fixed image: 0 is a pe
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from pipeline.registration.tensors import Matrices, separable
@@ -18,11 +20,14 @@ Measure = Literal["ssd", "lncc", "mi"]
 
 #: Local contrast below this part of the whole image's is taken for noise.
 _NOISE_PART = 0.1
-#: A local gain stays within this factor of the gain of the whole image.
-_GAIN_FACTOR = 2.0
 #: Least part of the variance that mutual information may leave unexplained.
 _LEAST_UNEXPLAINED = 1e-3
 _TINY = 1e-30
+#: Pieces of the curve, and the part of the compared weight that its bends cost.
+_CURVE_STEPS = 32
+_CURVE_STIFFNESS = 1e-3
+#: Parts into which a voxel's weight is cut when the curve's sums are made.
+_QUANTA = 2.0**30
 
 
 class Fitted(Protocol):
@@ -36,24 +41,66 @@ class Fitted(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Curve:
+    """A piecewise linear function of intensities from 0 to 1; straight on beyond them.
+
+    Attributes
+    ----------
+    values : (n,) tensor
+        At n even steps from 0 to 1.
+    """
+
+    values: torch.Tensor
+
+    def __call__(self, moved: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the values and the slopes at intensities of any shape."""
+        last = len(self.values) - 1
+        cell = (moved * last).floor().clamp(0, last - 1).long()
+        rise = (self.values[1:] - self.values[:-1])[cell]
+        return self.values[cell] + (moved * last - cell) * rise, rise * last
+
+
+@dataclass(frozen=True, eq=False)
 class _Matched:
-    """(fixed - gain * moved - offset) / sd of the fixed image."""
+    """(fixed - curve(moved)) / sd of the fixed image."""
 
     fixed: torch.Tensor
-    gain: torch.Tensor
-    offset: torch.Tensor
+    curve: Curve
     sd: float
 
     def energy(self, moved: torch.Tensor, weight: torch.Tensor) -> float:
-        squared = weight * self._residual(moved).square()
+        squared = weight * (self.fixed - self.curve(moved)[0]).square() / self.sd**2
         return 0.5 * _total(squared) / max(_total(weight), _TINY)
 
     def terms(self, moved: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        gain = self.gain / self.sd
-        return -weight * gain * self._residual(moved), weight * gain * gain
+        matched, slope = self.curve(moved)
+        slope = slope / self.sd
+        return -weight * slope * (self.fixed - matched) / self.sd, weight * slope * slope
 
-    def _residual(self, moved: torch.Tensor) -> torch.Tensor:
-        return (self.fixed - self.gain * moved - self.offset) / self.sd
+
+@dataclass(frozen=True, eq=False)
+class _LocallyMatched:
+    """Windows of (fixed - gain * curve(moved) - offset), each with its own gain and offset.
+
+    A voxel lies in the windows of all voxels around it, so its squared residual is
+    ``square m^2 - 2 cross m + rest``, m being curve(moved). Summed, that is the misfit of local
+    normalised cross-correlation, and the derivative with the fit held is the exact one.
+    """
+
+    curve: Curve
+    square: torch.Tensor
+    cross: torch.Tensor
+    rest: torch.Tensor
+
+    def energy(self, moved: torch.Tensor, weight: torch.Tensor) -> float:
+        matched = self.curve(moved)[0]
+        squared = (self.square * matched - 2 * self.cross) * matched + self.rest
+        return 0.5 * _total(weight * squared) / max(_total(weight), _TINY)
+
+    def terms(self, moved: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        matched, slope = self.curve(moved)
+        first = weight * (self.square * matched - self.cross) * slope
+        return first, weight * self.square * slope * slope
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +136,11 @@ class Comparison:
     weight : (I, J, K) tensor
         Where the fixed image is compared.
     measure : {"ssd", "lncc", "mi"}
-        Intensities matched by one line; matched by a line in a window around each voxel (local
-        normalised cross-correlation: Cachier et al. 2003, CVIU 89:272); or related in any way.
+        Intensities matched by one line; matched by one curve, then by a line in a window around
+        each voxel (local normalised cross-correlation: Cachier et al. 2003, CVIU 89:272); or
+        related in any way.
     window : three matrices, optional
-        Gaussian means along the axes, for "lncc".
+        Gaussian means along the axes, for "lncc"; without them it is the curve alone.
     """
 
     fixed: torch.Tensor
@@ -111,10 +159,37 @@ class Comparison:
         variance = _total(weight * (self.fixed - mean).square()) / max(_total(weight), _TINY)
         sd = max(variance, _TINY) ** 0.5
         gain, offset = match_globally(self.fixed, moved, weight)
+        curve = Curve(moved.new_tensor([offset, gain + offset]))
+        if self.measure == "lncc":
+            curve = match_by_curve(self.fixed, moved, weight, (gain, offset))
         if self.measure == "ssd" or self.window is None:
-            return _Matched(self.fixed, moved.new_tensor(gain), moved.new_tensor(offset), sd)
-        gains, offsets = match_locally(self.fixed, moved, weight, self.window, (gain, sd))
-        return _Matched(self.fixed, gains, offsets, sd)
+            return _Matched(self.fixed, curve, sd)
+        return _locally_matched(self.fixed, curve, moved, weight, self.window, sd)
+
+
+def _locally_matched(
+    fixed: torch.Tensor,
+    curve: Curve,
+    moved: torch.Tensor,
+    weight: torch.Tensor,
+    window: Matrices,
+    sd: float,
+) -> _LocallyMatched:
+    gains, offsets = match_locally(fixed, curve(moved)[0], weight, window, sd)
+    total = separable(weight, window) + 1e-6
+
+    def around(values: torch.Tensor) -> torch.Tensor:
+        """Return the mean over the windows that a voxel lies in."""
+        return separable(weight * values / total, window) / sd**2
+
+    offset_mean = around(offsets)
+    return _LocallyMatched(
+        curve,
+        square=around(gains.square()),
+        cross=around(gains) * fixed - around(gains * offsets),
+        rest=(around(torch.ones_like(gains)) * fixed - 2 * offset_mean) * fixed
+        + around(offsets.square()),
+    )
 
 
 def match_globally(
@@ -129,27 +204,60 @@ def match_globally(
     return gain, mean_fixed - gain * mean_moved
 
 
+def match_by_curve(
+    fixed: torch.Tensor, moved: torch.Tensor, weight: torch.Tensor, line: tuple[float, float]
+) -> Curve:
+    """Return the curve that takes moved intensities nearest to the fixed ones.
+
+    Hat functions fitted by least squares, with a penalty on departing from the `line` (gain and
+    offset) in a bent way, which also decides where there are no intensities. What is left is what
+    the correlation ratio measures (Roche et al. 1998, MICCAI 1496:1115): scanners and contrast
+    phases differ by more than a line.
+    """
+    gain, offset = line
+    last = _CURVE_STEPS
+    place = (moved * last).clamp(0, last)
+    cell = place.floor().clamp(max=last - 1).long()
+    part = place - cell
+    rest = fixed - gain * moved - offset
+    lower, upper = weight * (1 - part), weight * part
+
+    def summed(values: torch.Tensor) -> npt.NDArray[np.float64]:
+        # Integers, so that the order in which a device adds them changes nothing.
+        found = torch.zeros(last, dtype=torch.int64, device=moved.device)
+        found.index_add_(0, cell.flatten(), (values * _QUANTA).long().flatten())
+        return np.asarray(found.cpu().numpy() / _QUANTA)
+
+    matrix, right = np.zeros((last + 1, last + 1)), np.zeros(last + 1)
+    low, high = np.arange(last), np.arange(1, last + 1)
+    matrix[low, low] += summed(lower * (1 - part))
+    matrix[high, high] += summed(upper * part)
+    matrix[low, high] = matrix[high, low] = summed(lower * part)
+    right[low] += summed(lower * rest)
+    right[high] += summed(upper * rest)
+    total = max(np.trace(matrix), 1e-12)
+    bent = np.diff(np.eye(last + 1), 2, axis=0)
+    matrix += total * (_CURVE_STIFFNESS * bent.T @ bent + 1e-6 * np.eye(last + 1))
+    departure = np.linalg.solve(matrix, right)
+    straight = gain * np.linspace(0, 1, last + 1) + offset
+    return Curve(moved.new_tensor(straight + departure))
+
+
 def match_locally(
-    fixed: torch.Tensor,
-    moved: torch.Tensor,
-    weight: torch.Tensor,
-    window: Matrices,
-    whole: tuple[float, float],
+    fixed: torch.Tensor, moved: torch.Tensor, weight: torch.Tensor, window: Matrices, sd: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return gain and offset (I, J, K) from a Gaussian window around each voxel.
 
     Parameters
     ----------
     fixed, moved, weight : (I, J, K) tensors
-        Images and where both are seen.
+        Images, matched as a whole, and where both are seen.
     window : three matrices
         See `Comparison`.
-    whole : two floats
-        Gain and SD of the whole fixed image. Where a window holds a tenth of that SD or less,
-        noise would decide; the gain there goes to that of the whole.
+    sd : float
+        Of the whole fixed image. Where a window holds a tenth of it or less, noise would decide;
+        the gain there goes to 1.
     """
-    gain, sd = whole
-    gain = gain if abs(gain) > 1e-3 else 1.0
     total = separable(weight, window) + 1e-6
 
     def mean(values: torch.Tensor) -> torch.Tensor:
@@ -159,8 +267,7 @@ def match_locally(
     ridge = (_NOISE_PART * sd) ** 2
     shared = mean(moved * fixed) - mean_moved * mean_fixed
     spread = (mean(moved * moved) - mean_moved.square()).clamp(min=0)
-    low, high = sorted((gain / _GAIN_FACTOR, gain * _GAIN_FACTOR))
-    gains = ((shared + ridge * gain) / (spread + ridge)).clamp(low, high)
+    gains = (shared + ridge) / (spread + ridge)
     return gains, mean_fixed - gains * mean_moved
 
 

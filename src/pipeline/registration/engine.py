@@ -53,12 +53,12 @@ class RegistrationSettings:
     grid_mm : float, optional
         Distance of the spline's coefficients on the finest level; the engine's own where None:
         6 mm for torch, 8 mm for simpleitk.
-    bending_mm : float, optional
+    bending_mm : float
         Weight of bending on the finest level, as a length: more gives a smoother map. Its square
-        is three times more on each coarser one. None: 0.7 for torch, 0.55 for simpleitk.
+        is three times more on each coarser one. 0.55 unless given.
     robust_per_mm : float
-        Torch: bending |D2 v| beyond which the penalty grows like its amount, not its square, so
-        that a lesion is free to change volume while noise moves nothing.
+        Torch: bending |D2 v| beyond which more bending costs hardly more, so that a lesion is free
+        to change volume while noise moves nothing.
     match_window_mm : float
         SD of the window in which intensities are matched on the last pass.
     reach_mm : float
@@ -82,8 +82,8 @@ class RegistrationSettings:
     device: Device = "auto"
     affine_metric: AffineMetric = "correlation"
     grid_mm: float | None = None
-    bending_mm: float | None = None
-    robust_per_mm: float = 0.008
+    bending_mm: float = 0.55
+    robust_per_mm: float = 0.012
     match_window_mm: float = 5.0
     reach_mm: float = 20.0
     most_voxels: int = 1_200_000

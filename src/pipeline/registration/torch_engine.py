@@ -22,7 +22,6 @@ Matrix = npt.NDArray[np.float64]
 _LOG = logging.getLogger(__name__)
 
 _GRID_MM = 6.0
-_BENDING_MM = 0.7
 #: Each coarser level bends so much less freely.
 _STIFFER = 3.0**0.5
 
@@ -79,13 +78,12 @@ def plan_levels(grid: Geometry, settings: RegistrationSettings) -> list[Level]:
     plan = ((4, 0.0, 2), (2, 2 * window, 1), (1, 2 * window, 0), (1, window, 0))
     levels: list[Level] = []
     for times, match, stiffer in plan:
-        first = not levels
         levels.append(
             Level(
                 voxel_mm=_voxel(grid, times * finest),
                 knot_mm=times * (settings.grid_mm or _GRID_MM),
-                bending_mm=(settings.bending_mm or _BENDING_MM) * _STIFFER**stiffer,
-                measure="ssd" if first and settings.metric == "lncc" else settings.metric,
+                bending_mm=settings.bending_mm * _STIFFER**stiffer,
+                measure=settings.metric,
                 window_mm=match if settings.metric == "lncc" else 0.0,
                 robust_per_mm=settings.robust_per_mm if times == 1 else 0.0,
             )
