@@ -48,7 +48,7 @@ def register(
         Path | None, typer.Option(help="Labels of the moving image to carry over as well.")
     ] = None,
     phase_time_s: options.PhaseTime = 180.0,
-    engine: options.Engine = "simpleitk",
+    engine: options.Engine = "torch",
     deformable: options.Deformable = "auto",
     metric: options.Metric = "lncc",
     device: options.Device = "auto",
@@ -78,11 +78,9 @@ def register(
     Example: medpipe register baseline.nii.gz followup.nii.gz --fixed-mask tumour.nii.gz
     """
     set_up(threads, quiet)
-    import SimpleITK as sitk
-
+    options.limit_threads(threads, engine)
     from cli.registration_pair import PairFiles, register_pair
 
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     folder = out or moving.resolve().parent / f"{stem(moving.resolve())}_to_{stem(fixed.resolve())}"
     register_pair(
         PairFiles(

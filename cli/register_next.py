@@ -28,7 +28,7 @@ def register_next(
         typer.Option(help="Region on the fixed image: the Jacobian is reported inside it."),
     ] = None,
     phase_time_s: options.PhaseTime = 180.0,
-    engine: options.Engine = "simpleitk",
+    engine: options.Engine = "torch",
     deformable: options.Deformable = "auto",
     metric: options.Metric = "lncc",
     device: options.Device = "auto",
@@ -56,13 +56,11 @@ def register_next(
     --known ses-2_to_ses-1 --out ses-3_to_ses-1
     """
     set_up(threads, quiet)
-    import SimpleITK as sitk
-
+    options.limit_threads(threads, engine)
     from pipeline.provenance import write_sidecars
     from pipeline.registration.engine import Pair, load_engine
     from pipeline.registration.visits import Visit, one_more
 
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     settings = options.settings_from(
         deformable=deformable,
         metric=metric,

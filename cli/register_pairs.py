@@ -38,7 +38,7 @@ def register_pairs(
     ],
     out: Annotated[Path, typer.Option(help="Folder; each pair gets one inside, by its name.")],
     phase_time_s: options.PhaseTime = 180.0,
-    engine: options.Engine = "simpleitk",
+    engine: options.Engine = "torch",
     deformable: options.Deformable = "auto",
     metric: options.Metric = "lncc",
     device: options.Device = "auto",
@@ -67,11 +67,9 @@ def register_pairs(
     Example: medpipe register-pairs pairs.tsv --out registered
     """
     set_up(threads, quiet)
-    import SimpleITK as sitk
-
+    options.limit_threads(threads, engine)
     from pipeline.registration.engine import load_engine
 
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     settings = options.settings_from(
         deformable=deformable,
         metric=metric,

@@ -51,7 +51,7 @@ def register_visits(
         typer.Option(help="For groupwise: settled when a round moves 95 % of it by less."),
     ] = 0.1,
     phase_time_s: options.PhaseTime = 180.0,
-    engine: options.Engine = "simpleitk",
+    engine: options.Engine = "torch",
     deformable: options.Deformable = "auto",
     metric: options.Metric = "lncc",
     device: options.Device = "auto",
@@ -82,14 +82,12 @@ def register_visits(
     --out visits
     """
     set_up(threads, quiet)
-    import SimpleITK as sitk
-
+    options.limit_threads(threads, engine)
     from pipeline.provenance import write_sidecars
     from pipeline.registration import template as mean_shape
     from pipeline.registration import visits as several
     from pipeline.registration.engine import load_engine
 
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     settings = options.settings_from(
         deformable=deformable,
         metric=metric,

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 Writers = dict[str, Callable[[Path], None]]
 
 #: Files that only some registrations make.
-_OCCASIONAL = ("inverse_consistency.nii.gz", "warped_labels.nii.gz", "checkerboard.png",
-               "grid.png", "convergence.png")  # fmt: skip
+_OCCASIONAL = ("inverse_consistency.nii.gz", "warped_labels.nii.gz", "step_jacobian.nii.gz",
+               "checkerboard.png", "grid.png", "convergence.png")  # fmt: skip
 
 
 def write_registration(

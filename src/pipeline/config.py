@@ -85,7 +85,9 @@ class RegisterSettings(Settings):
     scheme: Literal["reference", "sequence"] = Field(
         "reference", description="Each session to the first, or to the one before and composed."
     )
-    engine: Literal["simpleitk", "torch"] = "simpleitk"
+    engine: Literal["torch", "simpleitk"] = Field(
+        "torch", description="simpleitk is the reference that torch is measured against."
+    )
     deformable: Literal["auto", "diffeomorphic", "bspline", "demons", "none"] = Field(
         "auto", description="Of the engine: auto is its own first choice."
     )

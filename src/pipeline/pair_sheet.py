@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import CohortError
-from pipeline.sheets import _checked_file, _checked_id, _read_rows
+from pipeline.sheets import checked_file, checked_id, read_rows
 
 REQUIRED = ("fixed", "moving")
 
@@ -54,7 +54,7 @@ def read_pairs(
     problems: list[str] = []
     pairs: list[PairRow] = []
     seen: dict[str, int] = {}
-    rows = _read_rows(path, REQUIRED, problems)
+    rows = read_rows(path, REQUIRED, problems)
     if not rows and not problems:
         problems.append(f"{path}: no pair below the header; write a row for each")
     unused = [name for name in (rows[0][1] if rows else ()) if name not in ("name", *columns)]
@@ -64,7 +64,7 @@ def read_pairs(
     for line, cells in rows:
         where = f"{path}:{line}"
         found = {
-            column: _checked_file(cells, column, path, where, problems)
+            column: checked_file(cells, column, path, where, problems)
             for column in columns
             if column in REQUIRED or cells.get(column)
         }
@@ -74,7 +74,7 @@ def read_pairs(
         if fixed.resolve() == moving.resolve():
             problems.append(f"{where}: fixed and moving are the same file; correct one of them")
         cells["name"] = cells.get("name") or default_name(fixed, moving)
-        name = _checked_id(cells, "name", where, problems)
+        name = checked_id(cells, "name", where, problems)
         if name is None:
             continue
         twin = seen.setdefault(name.lower(), line)

@@ -142,9 +142,9 @@ def _read_subjects(
     required = (*SUBJECT_COLUMNS, *binary, *((time,) if time else ()))
     rows: list[SubjectRow] = []
     seen: dict[str, int] = {}
-    for line, cells in _read_rows(path, required, problems):
+    for line, cells in read_rows(path, required, problems):
         where = f"{path}:{line}"
-        subject = _checked_id(cells, "subject", where, problems)
+        subject = checked_id(cells, "subject", where, problems)
         if subject is None:
             continue
         twin = seen.setdefault(subject.lower(), line)
@@ -185,17 +185,17 @@ def _is_time(text: str) -> bool:
 
 def _read_images(path: Path, sessions: Sequence[str], problems: list[str]) -> list[ImageRow]:
     rows: list[ImageRow] = []
-    for line, cells in _read_rows(path, IMAGE_COLUMNS, problems):
+    for line, cells in read_rows(path, IMAGE_COLUMNS, problems):
         where = f"{path}:{line}"
-        ids = [_checked_id(cells, name, where, problems) for name in IMAGE_COLUMNS[:3]]
+        ids = [checked_id(cells, name, where, problems) for name in IMAGE_COLUMNS[:3]]
         if cells["session"] not in sessions and ids[1] is not None:
             problems.append(
                 f"{where}: session {cells['session']!r} is none of {', '.join(sessions)};"
                 " correct it or add it to `sessions` of the study"
             )
-        image = _checked_file(cells, "image", path, where, problems)
+        image = checked_file(cells, "image", path, where, problems)
         mask, within = (
-            _checked_file(cells, name, path, where, problems) if cells.get(name) else None
+            checked_file(cells, name, path, where, problems) if cells.get(name) else None
             for name in ("mask", "within")
         )
         time_s = _checked_number(cells, "time_s", where, problems)
@@ -238,7 +238,7 @@ def _check_sessions(path: Path, rows: list[ImageRow], problems: list[str]) -> No
             )
 
 
-def _read_rows(
+def read_rows(
     path: Path, required: Sequence[str], problems: list[str]
 ) -> list[tuple[int, dict[str, str]]]:
     """Return (line, cells) of each well-formed row; cells are stripped text."""
@@ -287,7 +287,7 @@ def _header_is_good(
     return not missing and len(set(header)) == len(header)
 
 
-def _checked_id(cells: dict[str, str], name: str, where: str, problems: list[str]) -> str | None:
+def checked_id(cells: dict[str, str], name: str, where: str, problems: list[str]) -> str | None:
     value = cells[name]
     if _ID.fullmatch(value):
         return value
@@ -299,7 +299,7 @@ def _checked_id(cells: dict[str, str], name: str, where: str, problems: list[str
     return None
 
 
-def _checked_file(
+def checked_file(
     cells: dict[str, str], name: str, sheet: Path, where: str, problems: list[str]
 ) -> Path | None:
     value = cells[name]

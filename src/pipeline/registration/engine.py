@@ -250,7 +250,7 @@ def register(
     fixed: Volume,
     moving: Volume,
     *,
-    engine: str = "simpleitk",
+    engine: str = "torch",
     settings: RegistrationSettings | None = None,
     fixed_mask: Volume | None = None,
     moving_mask: Volume | None = None,

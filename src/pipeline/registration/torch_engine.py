@@ -9,8 +9,9 @@ import torch
 from scipy import ndimage
 
 from pipeline.errors import SettingsError
-from pipeline.registration.diffeomorphic import Level, estimate_velocity
+from pipeline.registration.diffeomorphic import estimate_velocity
 from pipeline.registration.engine import Estimate, Pair, RegistrationSettings
+from pipeline.registration.level_images import Level
 from pipeline.registration.sampling import slab_points, slabs
 from pipeline.registration.tensors import as_tensor, pick_device
 from pipeline.registration.torch_affine import align
