@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli import registration_options as options
-from cli.common import Quiet, Seed, Threads, set_up, stem
+from cli.common import Quiet, Threads, set_up, stem
 
 
 def register(
@@ -30,7 +30,7 @@ def register(
         typer.Option(help="Compare the images only inside this mask of the fixed image."),
     ] = None,
     compare_moving: Annotated[
-        Path | None, typer.Option(help="torch only: and inside this mask of the moving image.")
+        Path | None, typer.Option(help="torch only: and only inside this mask of the moving one.")
     ] = None,
     ignore_fixed: Annotated[
         Path | None,
@@ -63,7 +63,7 @@ def register(
     align_centres: options.AlignCentres = False,
     inverse_consistency: options.InverseConsistency = True,
     pictures: options.Pictures = True,
-    seed: Seed = 20210322,
+    seed: options.Seed = 20210322,
     threads: Threads = 1,
     quiet: Quiet = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import registration_options as options
-from cli.common import Quiet, Seed, Threads, set_up
+from cli.common import Quiet, Threads, set_up
 from cli.visit_files import read_course, registering, write_visit
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def register_next(
     align_centres: options.AlignCentres = False,
     inverse_consistency: options.InverseConsistency = True,
     pictures: options.Pictures = True,
-    seed: Seed = 20210322,
+    seed: options.Seed = 20210322,
     threads: Threads = 1,
     quiet: Quiet = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import registration_options as options
-from cli.common import Quiet, Seed, Threads, progress, set_up, stem
+from cli.common import Quiet, Threads, progress, set_up, stem
 from cli.registration_pair import PairFiles, register_pair
 from pipeline.errors import MedpipeError, ReadError, SettingsError
 from pipeline.pair_sheet import PairRow, read_pairs
@@ -53,7 +53,7 @@ def register_pairs(
     align_centres: options.AlignCentres = False,
     inverse_consistency: options.InverseConsistency = True,
     pictures: options.Pictures = True,
-    seed: Seed = 20210322,
+    seed: options.Seed = 20210322,
     threads: Threads = 1,
     quiet: Quiet = False,
 ) -> None:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 PhaseTime = Annotated[
     float, typer.Option(help="Of a 4-D series, the phase nearest to this time is used.")
 ]
-Engine = Annotated[str, typer.Option(help="torch, or simpleitk: the reference.")]
+Engine = Annotated[
+    str, typer.Option(help="torch, or simpleitk: the reference that torch is measured against.")
+]
 Deformable = Annotated[
     str,
     typer.Option(
@@ -41,9 +43,11 @@ BendingMm = Annotated[
 ]
 RobustPerMm = Annotated[
     float,
-    typer.Option(help="torch only: bending from which on more of it costs hardly more."),
+    typer.Option(help="torch only: bending, per mm, from which on more of it costs hardly more."),
 ]
-MatchWindowMm = Annotated[float, typer.Option(help="Window in which intensities are matched; SD.")]
+MatchWindowMm = Annotated[
+    float, typer.Option(help="SD of the window in which intensities are matched.")
+]
 ReachMm = Annotated[
     float,
     typer.Option(help="How far the map reaches into matter without contrast."),
@@ -54,7 +58,8 @@ CompareWithin = Annotated[
 ]
 MaskMarginMm = Annotated[float, typer.Option(help="For --compare-within mask: how near.")]
 AlignCentres = Annotated[
-    bool, typer.Option("--align-centres", help="Accept images that lie apart.")
+    bool,
+    typer.Option("--align-centres", help="Accept images that lie apart; start from their centres."),
 ]
 InverseConsistency = Annotated[
     bool, typer.Option(help="Also register the other way round and measure the difference.")
@@ -62,6 +67,21 @@ InverseConsistency = Annotated[
 Pictures = Annotated[
     bool, typer.Option(help="Draw checkerboard.png, grid.png and convergence.png.")
 ]
+Seed = Annotated[
+    int,
+    typer.Option(min=0, help="simpleitk only: of the affine stage's points. torch draws nothing."),
+]
+
+
+def limit_threads(threads: int, engine: str) -> None:
+    """Limit the threads of ITK, and of torch where it is the engine."""
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+    if engine == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def settings_from(**options: Any) -> "RegistrationSettings":

@@ -118,13 +118,11 @@ def write_visit(
         labels=labels,
         pictures=pictures,
     )
+    if visit.step is None:
+        return outputs
     step = folder / "step_jacobian.nii.gz"
-    if visit.step is not None:
-        write_volume(step, visit.step.jacobian)
-        return [*outputs, step]
-    for path in (step, step.with_name(step.name + ".prov.json")):  # of an earlier sequence
-        path.unlink(missing_ok=True)
-    return outputs
+    write_volume(step, visit.step.jacobian)
+    return [*outputs, step]
 
 
 def write_template(out: Path, template: "Template", labels: Sequence["Volume"]) -> list[Path]:

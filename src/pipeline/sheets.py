@@ -241,7 +241,17 @@ def _check_sessions(path: Path, rows: list[ImageRow], problems: list[str]) -> No
 def read_rows(
     path: Path, required: Sequence[str], problems: list[str]
 ) -> list[tuple[int, dict[str, str]]]:
-    """Return (line, cells) of each well-formed row; cells are stripped text."""
+    """Return (line, cells) of each well-formed row; cells are stripped text.
+
+    Parameters
+    ----------
+    path : Path
+        Tab-separated UTF-8 with a header.
+    required : sequence of str
+        Columns that must be there.
+    problems : list of str
+        Gets a line for each problem found.
+    """
     if not path.is_file():
         problems.append(f"{path}: no such file; make the sheet or correct its path in config.yaml")
         return []
@@ -288,6 +298,7 @@ def _header_is_good(
 
 
 def checked_id(cells: dict[str, str], name: str, where: str, problems: list[str]) -> str | None:
+    """Return the id in a cell, or None and a line more in `problems` if it cannot name a folder."""
     value = cells[name]
     if _ID.fullmatch(value):
         return value
@@ -302,6 +313,21 @@ def checked_id(cells: dict[str, str], name: str, where: str, problems: list[str]
 def checked_file(
     cells: dict[str, str], name: str, sheet: Path, where: str, problems: list[str]
 ) -> Path | None:
+    """Return the file that a cell names, relative to the sheet, or None and a line in `problems`.
+
+    Parameters
+    ----------
+    cells : dict
+        Of one row.
+    name : str
+        Column.
+    sheet : Path
+        The sheet; paths are relative to its folder.
+    where : str
+        File and row, to begin a problem with.
+    problems : list of str
+        Gets a line when the cell is empty or the file is not there.
+    """
     value = cells[name]
     if not value:
         problems.append(f"{where}: {name} is empty; give its path relative to {sheet.name}")

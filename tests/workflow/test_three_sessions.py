@@ -46,7 +46,7 @@ def commands(output: str) -> list[str]:
     return re.findall(r"medpipe register.*", output)
 
 
-@pytest.mark.parametrize("register", [{}, {"scheme": "reference", "engine": "torch"}])
+@pytest.mark.parametrize("register", [{}, {"scheme": "reference", "engine": "simpleitk"}])
 def test_each_session_is_registered_to_the_first_unless_told_otherwise(tmp_path, register):
     configure(tmp_path, **register)
     done = snakemake(tmp_path, "-n", "-p", "--", TARGET)
@@ -59,7 +59,7 @@ def test_each_session_is_registered_to_the_first_unless_told_otherwise(tmp_path,
         f" {subject}/ses-followup/preprocess/dce.nii.gz"
         f" --fixed-mask {subject}/ses-baseline/segment/dce.nii.gz"
     )
-    assert f"--engine={register.get('engine', 'simpleitk')} --deformable=auto" in command
+    assert f"--engine={register.get('engine', 'torch')} --deformable=auto" in command
     assert "--metric=lncc" in command
     assert "--device cpu" in command
     assert "scheme" not in command

@@ -122,6 +122,12 @@ def first_session(wildcards):
     return CONFIG.studies[wildcards.study].sessions[0]
 
 
+def first_and_last(study):
+    """The two sessions that a table or page of change shows, with a comma between."""
+    sessions = CONFIG.studies[study].sessions
+    return f"{sessions[0]},{sessions[-1]}"
+
+
 def session_before(wildcards):
     """The session that this one is registered to: the first, or in a sequence the one before."""
     settings = CONFIG.studies[wildcards.study]

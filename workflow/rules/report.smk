@@ -12,9 +12,10 @@ rule report_subject:
     conda:
         "../../envs/medpipe.yaml"
     params:
+        sessions=lambda wildcards: first_and_last(wildcards.study),
         version=BLOCK_VERSIONS["report"],
     shell:
-        "medpipe report subject --subject {wildcards.subject:q}"
+        "medpipe report subject --subject {wildcards.subject:q} --sessions {params.sessions}"
         " --study-dir results/{wildcards.study} --subjects {input.subjects:q} --out {output:q}"
         " > {log:q} 2>&1"
 

@@ -1,6 +1,6 @@
 """ANTs SyN with local cross-correlation (antspyx), radius 4.
 
-Options: ``iterations`` (default "100x70x40").
+Options: ``iterations`` (default "40x20x0", ANTsPy's own).
 """
 
 import ants
@@ -11,7 +11,7 @@ def main() -> None:
     """Register and write the field of the whole chain."""
     ask = begin()
     fixed, moving = ants.image_read(ask.fixed), ants.image_read(ask.moving)
-    steps = tuple(int(n) for n in ask.options.get("iterations", "100x70x40").split("x"))
+    steps = tuple(int(n) for n in ask.options.get("iterations", "40x20x0").split("x"))
     masks = {}
     if ask.fixed_compare:
         masks["mask"] = ants.image_read(ask.fixed_compare)

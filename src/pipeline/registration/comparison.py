@@ -23,9 +23,10 @@ _NOISE_PART = 0.1
 #: Least part of the variance that mutual information may leave unexplained.
 _LEAST_UNEXPLAINED = 1e-3
 _TINY = 1e-30
-#: Pieces of the curve, and the part of the compared weight that its bends cost.
+#: Pieces of the curve, and what its bends cost: so much that a lesion of few voxels cannot bend
+#: it for itself, which would be taken back from its volume.
 _CURVE_STEPS = 32
-_CURVE_STIFFNESS = 1e-3
+_CURVE_STIFFNESS = 10.0
 #: Parts into which a voxel's weight is cut when the curve's sums are made.
 _QUANTA = 2.0**30
 
@@ -62,45 +63,25 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class _Matched:
-    """(fixed - curve(moved)) / sd of the fixed image."""
+    """(fixed - gain * curve(moved) - offset) / sd of the fixed image."""
 
     fixed: torch.Tensor
     curve: Curve
+    gain: torch.Tensor
+    offset: torch.Tensor
     sd: float
 
     def energy(self, moved: torch.Tensor, weight: torch.Tensor) -> float:
-        squared = weight * (self.fixed - self.curve(moved)[0]).square() / self.sd**2
+        squared = weight * self._residual(self.curve(moved)[0]).square()
         return 0.5 * _total(squared) / max(_total(weight), _TINY)
 
     def terms(self, moved: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         matched, slope = self.curve(moved)
-        slope = slope / self.sd
-        return -weight * slope * (self.fixed - matched) / self.sd, weight * slope * slope
+        gain = self.gain * slope / self.sd
+        return -weight * gain * self._residual(matched), weight * gain * gain
 
-
-@dataclass(frozen=True, eq=False)
-class _LocallyMatched:
-    """Windows of (fixed - gain * curve(moved) - offset), each with its own gain and offset.
-
-    A voxel lies in the windows of all voxels around it, so its squared residual is
-    ``square m^2 - 2 cross m + rest``, m being curve(moved). Summed, that is the misfit of local
-    normalised cross-correlation, and the derivative with the fit held is the exact one.
-    """
-
-    curve: Curve
-    square: torch.Tensor
-    cross: torch.Tensor
-    rest: torch.Tensor
-
-    def energy(self, moved: torch.Tensor, weight: torch.Tensor) -> float:
-        matched = self.curve(moved)[0]
-        squared = (self.square * matched - 2 * self.cross) * matched + self.rest
-        return 0.5 * _total(weight * squared) / max(_total(weight), _TINY)
-
-    def terms(self, moved: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        matched, slope = self.curve(moved)
-        first = weight * (self.square * matched - self.cross) * slope
-        return first, weight * self.square * slope * slope
+    def _residual(self, matched: torch.Tensor) -> torch.Tensor:
+        return (self.fixed - self.gain * matched - self.offset) / self.sd
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,34 +143,10 @@ class Comparison:
         curve = Curve(moved.new_tensor([offset, gain + offset]))
         if self.measure == "lncc":
             curve = match_by_curve(self.fixed, moved, weight, (gain, offset))
-        if self.measure == "ssd" or self.window is None:
-            return _Matched(self.fixed, curve, sd)
-        return _locally_matched(self.fixed, curve, moved, weight, self.window, sd)
-
-
-def _locally_matched(
-    fixed: torch.Tensor,
-    curve: Curve,
-    moved: torch.Tensor,
-    weight: torch.Tensor,
-    window: Matrices,
-    sd: float,
-) -> _LocallyMatched:
-    gains, offsets = match_locally(fixed, curve(moved)[0], weight, window, sd)
-    total = separable(weight, window) + 1e-6
-
-    def around(values: torch.Tensor) -> torch.Tensor:
-        """Return the mean over the windows that a voxel lies in."""
-        return separable(weight * values / total, window) / sd**2
-
-    offset_mean = around(offsets)
-    return _LocallyMatched(
-        curve,
-        square=around(gains.square()),
-        cross=around(gains) * fixed - around(gains * offsets),
-        rest=(around(torch.ones_like(gains)) * fixed - 2 * offset_mean) * fixed
-        + around(offsets.square()),
-    )
+        gains, offsets = moved.new_tensor(1.0), moved.new_tensor(0.0)
+        if self.measure == "lncc" and self.window is not None:
+            gains, offsets = match_locally(self.fixed, curve(moved)[0], weight, self.window, sd)
+        return _Matched(self.fixed, curve, gains, offsets, sd)
 
 
 def match_globally(

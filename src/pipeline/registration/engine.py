@@ -45,7 +45,7 @@ class RegistrationSettings:
         diffeomorphic for torch, bspline for simpleitk.
     metric : {"lncc", "ssd", "mi"}
         What the torch engine's deformable stage compares: intensities matched in a window (local
-        normalised cross-correlation), intensities as they are, or mutual information.
+        normalised cross-correlation), matched by one line, or mutual information.
     device : {"auto", "cpu", "cuda"}
         Where the torch engine computes.
     affine_metric : {"correlation", "mutual-information"}

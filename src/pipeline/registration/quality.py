@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Less of the body than this inside the moving image's field of view is worth a warning.
 _LEAST_OVERLAP = 0.8
+#: Correlations that differ by less are the same.
+_SAME_CORRELATION = 1e-3
 #: An inverse that misses by more than this part of a voxel is worth a warning.
 _INVERSE_WITHIN = 0.1
 
@@ -124,7 +126,7 @@ def _warnings(metrics: dict[str, Any], inverse_limit_mm: float) -> list[str]:
     if metrics["folding_fraction"] > 0:
         found.append(f"the map folds at {metrics['folding_fraction']:.2%} of the voxels")
     before, after = metrics["correlation_affine"], metrics["correlation_after"]
-    if before is not None and after is not None and abs(after) < abs(before):
+    if before is not None and after is not None and abs(after) < abs(before) - _SAME_CORRELATION:
         found.append(f"the deformable stage lowers the correlation, {before:.3f} to {after:.3f}")
     residual = metrics["inverse_residual_max_mm"]
     if residual is not None and residual > inverse_limit_mm:

@@ -88,7 +88,7 @@ class Flow:
         """Return the matrices that interpolate nodes by cubic splines on a grid of positions."""
         return _matrices(
             [
-                make_interp_spline(ticks, np.eye(len(ticks)), k=3)(wanted)
+                make_interp_spline(ticks, np.eye(len(ticks)), k=min(3, len(ticks) - 1))(wanted)
                 for ticks, wanted in zip(self._nodes, positions_mm, strict=True)
             ],
             self.device,

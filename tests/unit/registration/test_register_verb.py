@@ -9,20 +9,27 @@ import sys
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from typer.testing import CliRunner
 
 from cli.main import app, main
 from cli.register import register
+from cli.register_next import register_next
+from cli.register_pairs import register_pairs
+from cli.register_visits import register_visits
+from cli.registration_options import limit_threads
 from cli.registration_pair import PairFiles, read_pair
+from pipeline.config import RegisterSettings
 from pipeline.errors import WriteError
 from pipeline.io import read_affine, read_volume, write_series, write_volume
+from pipeline.registration import engine
 from pipeline.registration.engine import RegistrationSettings
 from pipeline.types import Geometry, Series, Volume
 
 VOLUMES = ("displacement.nii.gz", "inverse.nii.gz", "warped.nii.gz", "jacobian.nii.gz",
            "jacobian_log.nii.gz")  # fmt: skip
 ALWAYS = {*VOLUMES, "affine.tfm", "metrics.json"}
-PICTURES = {"checkerboard.png", "grid.png"}
+PICTURES = {"checkerboard.png", "grid.png", "convergence.png"}
 AFFINE = ["--deformable", "none", "--no-inverse-consistency", "--quiet"]
 
 
@@ -108,6 +115,7 @@ def test_a_repeated_run_gives_the_same_bytes_and_leaves_nothing_of_another(files
         extra = ["--moving-labels", files / "labels.nii.gz"] if folder == "two" else []
         assert run(*arguments, *extra, "--out", files / folder).exit_code == 0
     assert "warped_labels.nii.gz" in names(files / "two")
+    (files / "two/step_jacobian.nii.gz").touch()  # of an earlier sequence of visits
     assert run(*arguments, "--out", files / "two").exit_code == 0
     assert names(files / "two") == names(files / "one") == ALWAYS | PICTURES
     assert not (files / "two/warped_labels.nii.gz.prov.json").exists()
@@ -158,11 +166,26 @@ def test_compared_is_what_lies_inside_the_one_mask_and_outside_the_other(files):
     assert plain.fixed_compare is plain.moving_compare is None
 
 
-def test_defaults_are_those_of_the_settings():
-    options = inspect.signature(register).parameters
+@pytest.mark.parametrize("verb", [register, register_pairs, register_visits, register_next])
+def test_defaults_are_those_of_the_settings(verb):
+    options = inspect.signature(verb).parameters
     fields = {f.name: f.default for f in dataclasses.fields(RegistrationSettings)}
     del fields["most_voxels"]
+    fields["engine"] = inspect.signature(engine.register).parameters["engine"].default
     assert {name: options[name].default for name in fields} == fields
+    assert RegisterSettings().engine == fields["engine"]
+
+
+def test_threads_are_those_of_itk_and_of_torch():
+    before = torch.get_num_threads(), sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    try:
+        for threads in (2, 1):
+            limit_threads(threads, "torch")
+            assert torch.get_num_threads() == threads
+            assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == threads
+    finally:
+        torch.set_num_threads(before[0])
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before[1])
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ rule glioma_jacobian:
     conda:
         "../../../envs/medpipe.yaml"
     params:
-        sessions=",".join(CONFIG.studies["glioma"].sessions),
+        sessions=first_and_last("glioma"),
         contrast=CONFIG.studies["glioma"].contrast,
         version=BLOCK_VERSIONS["register"],
     shell:
