@@ -26,7 +26,7 @@ _TINY = 1e-30
 #: Pieces of the curve, and what its bends cost: so much that a lesion of few voxels cannot bend
 #: it for itself, which would be taken back from its volume.
 _CURVE_STEPS = 32
-_CURVE_STIFFNESS = 10.0
+_CURVE_STIFFNESS = 3.0
 #: Parts into which a voxel's weight is cut when the curve's sums are made.
 _QUANTA = 2.0**30
 

@@ -45,7 +45,7 @@ _SHORTEST_STEP = 0.1
 #: Bounds of the robust penalty's weight.
 _WEIGHTS = (0.25, 40.0)
 #: Where det(I + du/dx) falls below this, the lattice is made stiffer and the level repeated.
-_LEAST_JACOBIAN = 0.05
+_LEAST_JACOBIAN = 0.1
 _STIFFER = 4.0
 _MOST_REPAIRS = 5
 

