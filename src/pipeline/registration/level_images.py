@@ -163,19 +163,16 @@ def _fixed_image(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the fixed image smoothed at the sample points, and where it is compared."""
     device = source.values.device
-    values, weight = (
-        separable(
-            image,
-            three(
-                gaussian_matrix(n, blur * v / s, at=t / s, device=device)
-                for n, s, v, t in zip(
-                    source.grid.shape, source.grid.spacing_mm, voxel_mm, ticks, strict=True
-                )
-            ),
+    matrices = three(
+        gaussian_matrix(n, _BLUR * v / s, at=t / s, device=device)
+        for n, s, v, t in zip(
+            source.grid.shape, source.grid.spacing_mm, voxel_mm, ticks, strict=True
         )
-        for image, blur in ((source.values, _BLUR), (_mask_of(source), 0.0))
     )
-    return values, weight
+    values = separable(source.values, matrices)
+    if source.mask is None:
+        return values, torch.ones_like(values)
+    return values, _well_inside(separable(source.mask, matrices))
 
 
 def _moving_image(
@@ -187,7 +184,7 @@ def _moving_image(
     """
     across = (source.grid.direction.T @ fixed.direction) ** 2
     wanted = np.sqrt(across @ np.square(voxel_mm))
-    smooth, plain, steps = [], [], []
+    smooth, plain, steps = [], [], []  # the mask is smoothed too, but not by splines
     for count, spacing, voxel in zip(
         source.grid.shape, source.grid.spacing_mm, wanted.tolist(), strict=True
     ):
@@ -195,9 +192,9 @@ def _moving_image(
         at = np.linspace(0, count - 1, max(number, 4))
         voxels = np.arange(count)
         spline = make_interp_spline(voxels, np.eye(count), k=3)(at)
-        blurred = spline @ gaussian_matrix(count, _BLUR * voxel / spacing).double().numpy()
-        smooth.append(blurred)
-        plain.append(gaussian_matrix(count, 0.0, at=at).double().numpy())
+        sigma = _BLUR * voxel / spacing
+        smooth.append(spline @ gaussian_matrix(count, sigma).double().numpy())
+        plain.append(gaussian_matrix(count, sigma, at=at).double().numpy())
         steps.append(float(at[1] - at[0]))
     device = source.values.device
 
@@ -205,12 +202,18 @@ def _moving_image(
         return three(torch.as_tensor(a, dtype=torch.float32, device=device) for a in arrays)
 
     image = separable(source.values, on_device(smooth))
-    seen = None if source.mask is None else separable(source.mask, on_device(plain))
+    seen = None
+    if source.mask is not None:
+        seen = _well_inside(separable(source.mask, on_device(plain)))
     return image, seen, steps
 
 
-def _mask_of(source: Source) -> torch.Tensor:
-    return torch.ones_like(source.values) if source.mask is None else source.mask
+def _well_inside(smoothed: torch.Tensor) -> torch.Tensor:
+    """Return the weight of a smoothed mask: 0 where half or more comes from outside it.
+
+    Smoothing carries a lesion that is left out over the border of its mask.
+    """
+    return (2 * smoothed - 1).clamp(min=0, max=1)
 
 
 def _index_map(

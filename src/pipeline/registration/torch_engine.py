@@ -11,9 +11,9 @@ from scipy import ndimage
 from pipeline.errors import SettingsError
 from pipeline.registration.diffeomorphic import estimate_velocity
 from pipeline.registration.engine import Estimate, Pair, RegistrationSettings
-from pipeline.registration.level_images import Level, three
+from pipeline.registration.level_images import Level
 from pipeline.registration.sampling import slab_points, slabs
-from pipeline.registration.tensors import as_tensor, gaussian_matrix, pick_device, separable
+from pipeline.registration.tensors import as_tensor, pick_device
 from pipeline.registration.torch_affine import align
 from pipeline.registration.torch_levels import CLIP, Source, prepare
 from pipeline.types import DisplacementField, Geometry, Mask3D, Volume
@@ -22,10 +22,6 @@ Matrix = npt.NDArray[np.float64]
 
 _LOG = logging.getLogger(__name__)
 
-#: SD in voxels of the mean that fills what is not compared, and the least share of a neighbourhood
-#: that has to be seen; further off it is the mean of all.
-_FILL_VOXELS = 3.0
-_LEAST_NEAR = 1e-3
 _GRID_MM = 6.0
 #: Each coarser level bends so much less freely.
 _STIFFER = 3.0**0.5
@@ -121,23 +117,7 @@ def _source(
     """Return the whole image, scaled; only a histogram needs its extremes clipped."""
     clip = CLIP if settings.metric == "mi" else (0.0, 100.0)
     scaled = prepare(volume, None, device, clip=clip)
-    if mask is None:
-        return scaled
-    seen = as_tensor(mask, device)
-    return replace(scaled, values=_filled(scaled.values, seen), mask=seen)
-
-
-def _filled(values: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """Return the image with what is not compared filled from what is around it.
-
-    Smoothing would else carry a lesion that is left out over the border of its mask.
-    """
-    blur = three(gaussian_matrix(n, _FILL_VOXELS, device=values.device) for n in values.shape)
-    near = separable(seen, blur)
-    around = separable(values * seen, blur) / near.clamp(min=_LEAST_NEAR)
-    mean = (values * seen).sum() / seen.sum().clamp(min=1)
-    around = torch.where(near > _LEAST_NEAR, around, mean)
-    return torch.where(seen > 0, values, around)
+    return scaled if mask is None else replace(scaled, mask=as_tensor(mask, device))
 
 
 def _whole_map(
