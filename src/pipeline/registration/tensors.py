@@ -77,20 +77,6 @@ def sample(image: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     return found if image.ndim == 4 else found[0]
 
 
-def sample_with_slope(
-    image: torch.Tensor, index: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return trilinear values (...) of one image and their derivatives per voxel (..., 3).
-
-    The derivatives are those of the interpolant, and 0 outside the image.
-    """
-    at = index.detach().requires_grad_()
-    with torch.enable_grad():
-        values = sample(image, at)
-        (slope,) = torch.autograd.grad(values.sum(), at)
-    return values.detach(), slope
-
-
 def slopes(image: torch.Tensor) -> torch.Tensor:
     """Return the derivatives per voxel (3, I, J, K): central differences, one-sided at the ends."""
     return torch.stack(torch.gradient(image))
