@@ -18,6 +18,9 @@ from pipeline.types import Array3D, Array4D, DisplacementField, Geometry, Mask3D
 PLAUSIBLE_RATIOS = (0.05, 5.0)
 #: Fewest voxels along an axis for second-order differences up to the border.
 FEWEST_VOXELS = 3
+#: Weights of f(x + m h) - f(x - m h), m = 1, 2, ..., in h f'(x): the fourth and the sixth order.
+_CENTRAL = ((8 / 12, -1 / 12), (45 / 60, -9 / 60, 1 / 60))
+_REACH = len(_CENTRAL[-1])
 
 
 def jacobian_determinant(field_mm: Array4D, grid: Geometry) -> Array3D:
@@ -43,8 +46,10 @@ def jacobian_determinant(field_mm: Array4D, grid: Geometry) -> Array3D:
     Notes
     -----
     The volume that the three moved voxel edges span, over the voxel's own: the edges carry the
-    direction of the grid (ITK issue 5358). Differences are central, and one-sided of second
-    order at the borders. It goes slab by slab, so that no array of all nine derivatives is held.
+    direction of the grid (ITK issue 5358). Differences are central, of sixth order: those of
+    second order take a lesion of five voxels across for 3 % less shrunk than it is. Towards the
+    borders they are of fourth and second order, and one-sided in the last voxel. It goes slab by
+    slab, so that no array of all nine derivatives is held.
     """
     if field_mm.shape != (*grid.shape, 3):
         raise GeometryError(
@@ -59,9 +64,8 @@ def jacobian_determinant(field_mm: Array4D, grid: Geometry) -> Array3D:
     result = np.empty(grid.shape, dtype=np.float64)
     last = grid.shape[2]
     for part in slabs(grid):
-        # One slice more on each side, and three at least, make the differences along k whole.
-        start = max(min(part.start - 1, last - FEWEST_VOXELS), 0)
-        end = min(max(part.stop + 1, start + FEWEST_VOXELS), last)
+        # Some slices more on each side make the differences along k whole.
+        start, end = max(part.start - _REACH, 0), min(part.stop + _REACH, last)
         vectors = np.moveaxis(field_mm[:, :, start:end], -1, 0).astype(np.float64, order="C")
         inner = slice(part.start - start, part.stop - start)
         result[:, :, part] = _determinant(vectors, grid, inner)
@@ -75,13 +79,30 @@ def _determinant(
     edges = []
     for axis in range(3):
         part = vectors if axis == 2 else vectors[..., inner]
-        edge = np.gradient(part, grid.spacing_mm[axis], axis=axis + 1, edge_order=2)
+        edge = _derivative(part, grid.spacing_mm[axis], axis + 1)
         if axis == 2:
             edge = edge[..., inner]
         edges.append(edge + grid.direction[:, axis, None, None, None])
     (ax, ay, az), (bx, by, bz), (cx, cy, cz) = edges
     volume = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
     return np.asarray(volume / np.linalg.det(grid.direction))
+
+
+def _derivative(
+    values: npt.NDArray[np.float64], spacing_mm: float, axis: int
+) -> npt.NDArray[np.float64]:
+    """Return the derivative per mm along an axis of three voxels or more."""
+    result = np.asarray(np.gradient(values, spacing_mm, axis=axis, edge_order=2))
+    found, line = np.moveaxis(result, axis, 0), np.moveaxis(values, axis, 0)
+    for weights in _CENTRAL:
+        reach, count = len(weights), len(line) - 2 * len(weights)
+        if count <= 0:
+            break
+        found[reach : reach + count] = sum(
+            weight / spacing_mm * (line[reach + m :][:count] - line[reach - m :][:count])
+            for m, weight in enumerate(weights, start=1)
+        )
+    return result
 
 
 def jacobian_map(field: DisplacementField) -> Volume:

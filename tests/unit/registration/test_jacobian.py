@@ -121,6 +121,21 @@ def test_sine_field_within_a_thousandth():
     assert np.abs(jacobian_determinant(field, grid) - expected).max() < 1e-3
 
 
+@pytest.mark.parametrize(("spacing", "most"), [((1.6, 1.6, 1.6), 1e-4), ((0.9, 0.9, 6.0), 4e-3)])
+def test_a_lesion_of_known_change_on_fine_and_on_thick_voxels(spacing, most):
+    """T(x) = x (1 - a exp(-(r/R)^2)): (1-e)^2 ((1-e) + 2 e (r/R)^2), R = 14 mm."""
+    shape = tuple(int(56 / s) + 1 for s in spacing)
+    origin = tuple(-s * (n - 1) / 2 for s, n in zip(spacing, shape, strict=True))
+    grid = Geometry(shape, spacing, origin, np.eye(3))
+    points = grid_points(grid)
+    squared = np.sum((points / 14.0) ** 2, axis=-1)
+    e = 0.3 * np.exp(-squared)
+    expected = (1 - e) ** 2 * ((1 - e) + 2 * e * squared)
+    found = jacobian_determinant(-e[..., None] * points, grid)
+    inside = squared < 1
+    assert found[inside].mean() == pytest.approx(expected[inside].mean(), abs=most)
+
+
 def test_statistics_count_folds_and_implausible_ratios():
     determinant = np.ones((4, 4, 4))
     determinant[0, 0, 0], determinant[0, 0, 1], determinant[0, 0, 2] = -0.5, 0.01, 7.0
