@@ -18,8 +18,10 @@ from pipeline.registration.torch_likeness import MutualInformation
 
 Measure = Literal["ssd", "lncc", "mi"]
 
-#: Local contrast below this part of the whole image's is taken for noise.
+#: Local contrast below this part of the whole image's is taken for noise: the gain there goes to 1.
 _NOISE_PART = 0.1
+#: Contrast of a window in which there is nothing to trust.
+_LEAST_CONTRAST = 0.02
 #: Least part of the variance that mutual information may leave unexplained.
 _LEAST_UNEXPLAINED = 1e-3
 _TINY = 1e-30
@@ -63,22 +65,24 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class _Matched:
-    """(fixed - gain * curve(moved) - offset) / sd of the fixed image."""
+    """(fixed - gain * curve(moved) - offset) / sd of the fixed image, squared, times the trust."""
 
     fixed: torch.Tensor
     curve: Curve
     gain: torch.Tensor
     offset: torch.Tensor
+    trust: torch.Tensor
     sd: float
 
     def energy(self, moved: torch.Tensor, weight: torch.Tensor) -> float:
-        squared = weight * self._residual(self.curve(moved)[0]).square()
+        squared = weight * self.trust * self._residual(self.curve(moved)[0]).square()
         return 0.5 * _total(squared) / max(_total(weight), _TINY)
 
     def terms(self, moved: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         matched, slope = self.curve(moved)
         gain = self.gain * slope / self.sd
-        return -weight * gain * self._residual(matched), weight * gain * gain
+        trusted = weight * self.trust * gain
+        return -trusted * self._residual(matched), trusted * gain
 
     def _residual(self, matched: torch.Tensor) -> torch.Tensor:
         return (self.fixed - self.gain * matched - self.offset) / self.sd
@@ -144,9 +148,11 @@ class Comparison:
         if self.measure == "lncc":
             curve = match_by_curve(self.fixed, moved, weight, (gain, offset))
         gains, offsets = moved.new_tensor(1.0), moved.new_tensor(0.0)
+        trust = moved.new_tensor(1.0)
         if self.measure == "lncc" and self.window is not None:
-            gains, offsets = match_locally(self.fixed, curve(moved)[0], weight, self.window, sd)
-        return _Matched(self.fixed, curve, gains, offsets, sd)
+            matched = curve(moved)[0]
+            gains, offsets, trust = match_locally(self.fixed, matched, weight, self.window, sd)
+        return _Matched(self.fixed, curve, gains, offsets, trust, sd)
 
 
 def match_globally(
@@ -202,8 +208,11 @@ def match_by_curve(
 
 def match_locally(
     fixed: torch.Tensor, moved: torch.Tensor, weight: torch.Tensor, window: Matrices, sd: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return gain and offset (I, J, K) from a Gaussian window around each voxel.
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return gain, offset and trust (I, J, K) from a Gaussian window around each voxel.
+
+    The trust is the squared correlation within the window: where both images hold nothing but
+    noise, or what one image has and the other has not, little is compared.
 
     Parameters
     ----------
@@ -225,7 +234,10 @@ def match_locally(
     shared = mean(moved * fixed) - mean_moved * mean_fixed
     spread = (mean(moved * moved) - mean_moved.square()).clamp(min=0)
     gains = (shared + ridge) / (spread + ridge)
-    return gains, mean_fixed - gains * mean_moved
+    own = (mean(fixed * fixed) - mean_fixed.square()).clamp(min=0)
+    least = (_LEAST_CONTRAST * sd) ** 2
+    trust = shared.clamp(min=0).square() / ((own + least) * (spread + least))
+    return gains, mean_fixed - gains * mean_moved, trust
 
 
 def _total(values: torch.Tensor) -> float:

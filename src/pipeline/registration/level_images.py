@@ -74,7 +74,7 @@ class Look:
 
     moved: torch.Tensor  # (I, J, K)
     weight: torch.Tensor
-    slope: torch.Tensor | None = None  # (3, I, J, K), per voxel of the moving lattice
+    slope: torch.Tensor  # (3, I, J, K), per voxel of the moving lattice
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,21 +123,18 @@ class LevelImages:
         for name, value in found.items():
             object.__setattr__(self, name, value)
 
-    def look(self, moved_mm: torch.Tensor, *, closely: bool = False) -> Look:
+    def look(self, moved_mm: torch.Tensor) -> Look:
         """Return the moving image under a displacement (3, A, B, C) of the flow's nodes."""
         turned = torch.einsum("rc,cijk->rijk", self.turn, moved_mm)
         index = self.start + separable(turned, self.to_voxels).movedim(0, -1)
         weight = self.comparison.weight * inside(index, self.image.shape[1:])
         if self.seen is not None:
             weight = weight * sample(self.seen, index)
-        if not closely:
-            return Look(sample(self.image[0], index), weight)
         found = sample(self.image, index)
         return Look(found[0], weight, found[1:])
 
     def derivatives(self, fitted: Fitted, look: Look) -> tuple[torch.Tensor, torch.Tensor]:
         """Return dE/du (3, A, B, C) at the nodes and the six second-order terms there."""
-        assert look.slope is not None
         first, second = fitted.terms(look.moved, look.weight)
         scale = self.volume_mm3 / max(float(look.weight.sum(dtype=torch.float64)), 1e-30)
         pushed = separable((scale * first) * look.slope, transposed(self.to_voxels))
