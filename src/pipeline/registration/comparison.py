@@ -7,7 +7,7 @@ Energies are mean squares relative to the variance of the fixed image: 0 is a pe
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ Measure = Literal["ssd", "lncc", "mi"]
 #: Local contrast below this part of the whole image's is taken for noise: the gain there goes to 1.
 _NOISE_PART = 0.1
 #: Contrast of a window in which there is nothing to trust.
-_LEAST_CONTRAST = 0.02
+_LEAST_CONTRAST = 0.005
 #: Least part of the variance that mutual information may leave unexplained.
 _LEAST_UNEXPLAINED = 1e-3
 _TINY = 1e-30
@@ -65,18 +65,23 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class _Matched:
-    """(fixed - gain * curve(moved) - offset) / sd of the fixed image, squared, times the trust."""
+    """(fixed - gain * curve(moved) - offset) / sd of the fixed image, squared, times the trust.
+
+    What is not trusted costs `unexplained`, whatever the step: the fixed image's own variance
+    there. So a worse match has more energy, though less of it is compared.
+    """
 
     fixed: torch.Tensor
     curve: Curve
     gain: torch.Tensor
     offset: torch.Tensor
-    trust: torch.Tensor
     sd: float
+    trust: torch.Tensor
+    unexplained: float = 0.0
 
     def energy(self, moved: torch.Tensor, weight: torch.Tensor) -> float:
         squared = weight * self.trust * self._residual(self.curve(moved)[0]).square()
-        return 0.5 * _total(squared) / max(_total(weight), _TINY)
+        return 0.5 * _total(squared) / max(_total(weight), _TINY) + self.unexplained
 
     def terms(self, moved: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         matched, slope = self.curve(moved)
@@ -147,12 +152,15 @@ class Comparison:
         curve = Curve(moved.new_tensor([offset, gain + offset]))
         if self.measure == "lncc":
             curve = match_by_curve(self.fixed, moved, weight, (gain, offset))
-        gains, offsets = moved.new_tensor(1.0), moved.new_tensor(0.0)
-        trust = moved.new_tensor(1.0)
         if self.measure == "lncc" and self.window is not None:
-            matched = curve(moved)[0]
-            gains, offsets, trust = match_locally(self.fixed, matched, weight, self.window, sd)
-        return _Matched(self.fixed, curve, gains, offsets, trust, sd)
+            local = match_locally(self.fixed, curve(moved)[0], weight, self.window, sd)
+            missed = _total(weight * (1 - local.trust) * local.variance) / sd**2
+            unexplained = 0.5 * missed / max(_total(weight), _TINY)
+            return _Matched(
+                self.fixed, curve, local.gain, local.offset, sd, local.trust, unexplained
+            )
+        one = moved.new_tensor(1.0)
+        return _Matched(self.fixed, curve, one, moved.new_tensor(0.0), sd, one)
 
 
 def match_globally(
@@ -206,10 +214,19 @@ def match_by_curve(
     return Curve(moved.new_tensor(straight + departure))
 
 
+class Local(NamedTuple):
+    """Gain, offset, trust and the fixed image's variance around each voxel, (I, J, K) each."""
+
+    gain: torch.Tensor
+    offset: torch.Tensor
+    trust: torch.Tensor
+    variance: torch.Tensor
+
+
 def match_locally(
     fixed: torch.Tensor, moved: torch.Tensor, weight: torch.Tensor, window: Matrices, sd: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return gain, offset and trust (I, J, K) from a Gaussian window around each voxel.
+) -> Local:
+    """Return what a Gaussian window around each voxel says.
 
     The trust is the squared correlation within the window: where both images hold nothing but
     noise, or what one image has and the other has not, little is compared.
@@ -237,7 +254,7 @@ def match_locally(
     own = (mean(fixed * fixed) - mean_fixed.square()).clamp(min=0)
     least = (_LEAST_CONTRAST * sd) ** 2
     trust = shared.clamp(min=0).square() / ((own + least) * (spread + least))
-    return gains, mean_fixed - gains * mean_moved, trust
+    return Local(gains, mean_fixed - gains * mean_moved, trust, own)
 
 
 def _total(values: torch.Tensor) -> float:

@@ -48,13 +48,20 @@ class _State:
     def values(self) -> torch.Tensor:
         return self.coefficients.detach()
 
-    def energy(self, problem: LevelImages, fitted: Fitted, bending: Bending) -> float:
+    def energy(
+        self, problem: LevelImages, fitted: Fitted, bending: Bending, centre: torch.Tensor
+    ) -> float:
         misfit = fitted.energy(self.look.moved, self.look.weight)
-        return problem.volume_mm3 * misfit + bending.energy(self.values)
+        return problem.volume_mm3 * misfit + bending.energy(self.values - centre)
 
 
 def descend(
-    problem: LevelImages, coefficients: torch.Tensor, penalty: RobustBending, most_steps: int
+    problem: LevelImages,
+    coefficients: torch.Tensor,
+    penalty: RobustBending,
+    most_steps: int,
+    *,
+    centre: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, list[float], str]:
     """Return the coefficients where no step gains enough, the energies, and why it ended.
 
@@ -68,25 +75,33 @@ def descend(
         What bending costs.
     most_steps : int
         Where to stop if it has not converged.
+    centre : (3, a, b, c) tensor, optional
+        Bending is that of the difference from it; from no velocity when missing.
     """
+    if centre is None:
+        centre = torch.zeros_like(coefficients)
     energies: list[float] = []
+    gained = 0.0
     acceleration = Acceleration()
     state = _State.of(problem, coefficients)
     for _ in range(most_steps):
         fitted = problem.comparison.fit(state.look.moved, state.look.weight)
         bending = penalty.at(state.values)
-        now = state.energy(problem, fitted, bending)
+        now = state.energy(problem, fitted, bending, centre)
         energies.append(now)
-        for change in _changes(_newton_step(problem, state, fitted, bending), state, acceleration):
+        for change in _changes(
+            _newton_step(problem, state, fitted, bending, centre), state, acceleration
+        ):
             trial = _State.of(problem, state.values + _bounded(change, problem))
-            energy = trial.energy(problem, fitted, bending)
+            energy = trial.energy(problem, fitted, bending, centre)
             if energy < now:
                 break
         else:
             return state.values, energies, "no step lowers the energy"
         state = trial
+        gained += now - energy
         of_gain, of_energy = _LEAST_GAIN
-        if now - energy < max(of_gain * (energies[0] - energy), of_energy * abs(now)):
+        if now - energy < max(of_gain * gained, of_energy * abs(now)):
             return state.values, [*energies, energy], "converged"
     return state.values, [*energies, energy], f"{most_steps} steps"
 
@@ -108,7 +123,7 @@ def _bounded(change: torch.Tensor, problem: LevelImages) -> torch.Tensor:
 
 
 def _newton_step(
-    problem: LevelImages, state: _State, fitted: Fitted, bending: Bending
+    problem: LevelImages, state: _State, fitted: Fitted, bending: Bending, centre: torch.Tensor
 ) -> torch.Tensor:
     """Return the step to the minimum of the second-order model."""
     force, terms = problem.derivatives(fitted, state.look)
@@ -116,7 +131,7 @@ def _newton_step(
         # A scalar: with vectors torch's autograd imports sympy, which takes 1.7 s.
         pushed = (state.moved_mm * force).sum()
     (gradient,) = torch.autograd.grad(pushed, state.coefficients)
-    return _solve(gradient + bending.gradient(state.values), terms, problem.flow, bending)
+    return _solve(gradient + bending.gradient(state.values - centre), terms, problem.flow, bending)
 
 
 def _solve(

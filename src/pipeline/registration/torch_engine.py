@@ -23,9 +23,13 @@ Matrix = npt.NDArray[np.float64]
 
 _LOG = logging.getLogger(__name__)
 
-_GRID_MM = 6.0
+#: Distance of the finest knots, unless it is less than so many voxels: what one or two voxels
+#: say is noise and the way they were sampled.
+_GRID_MM, _KNOT_VOXELS = 6.0, 3.0
 #: Each coarser lattice bends so much less freely.
 _STIFFER = 3.0**0.5
+#: No level has fewer voxels between two knots, but for the finest voxels themselves.
+_LEAST_VOXELS = 1.85
 
 
 class _Step(NamedTuple):
@@ -88,11 +92,15 @@ def plan_levels(grid: Geometry, settings: RegistrationSettings) -> list[Level]:
     """
     volume_mm3 = float(np.prod(grid.shape)) * grid.voxel_volume_mm3
     finest = max(min(grid.spacing_mm), (volume_mm3 / settings.most_voxels) ** (1 / 3))
+    mean_mm = float(np.prod(_voxel(grid, finest))) ** (1 / 3)
+    knot_mm = settings.grid_mm or max(_GRID_MM, _KNOT_VOXELS * mean_mm)
     window_mm = settings.match_window_mm if settings.metric == "lncc" else 0.0
     return [
         Level(
-            voxel_mm=_voxel(grid, step.voxels * finest),
-            knot_mm=step.knots * (settings.grid_mm or _GRID_MM),
+            voxel_mm=_voxel(
+                grid, max(finest, min(step.voxels * finest, step.knots * knot_mm / _LEAST_VOXELS))
+            ),
+            knot_mm=step.knots * knot_mm,
             bending_mm=settings.bending_mm * _STIFFER**step.stiffer,
             measure=settings.metric,
             window_mm=step.window * window_mm,

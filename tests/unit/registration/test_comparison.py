@@ -80,17 +80,21 @@ def test_local_matching_is_least_squares_in_each_window_and_what_it_leaves_the_e
     near = np.kron(np.kron(one, two), three)  # (window, voxel)
     variance = np.average((f - np.average(f, weights=w)) ** 2, weights=w)
     ridge = 0.1**2 * variance
-    gains, offsets = np.empty(f.size), np.empty(f.size)
+    least = 0.005**2 * variance
+    gains, offsets, trust, own = (np.empty(f.size) for _ in range(4))
     for number, row in enumerate(near):
         part = row * w / (row * w).sum()
         mean_f, mean_m = part @ f, part @ m
         shared, spread = part @ ((f - mean_f) * (m - mean_m)), part @ (m - mean_m) ** 2
         gains[number] = (shared + ridge) / (spread + ridge)
         offsets[number] = mean_f - gains[number] * mean_m
+        own[number] = part @ (f - mean_f) ** 2
+        trust[number] = max(shared, 0) ** 2 / ((own[number] + least) * (spread + least))
     found = match_locally(fixed, curve(moved)[0], weight, matrices, variance**0.5)
-    np.testing.assert_allclose(found[0].numpy().ravel(), gains, rtol=1e-3)
-    np.testing.assert_allclose(found[1].numpy().ravel(), offsets, atol=1e-3)
-    misfit = (f - gains * m - offsets) ** 2 / variance
+    np.testing.assert_allclose(found.gain.numpy().ravel(), gains, rtol=1e-3)
+    np.testing.assert_allclose(found.offset.numpy().ravel(), offsets, atol=1e-3)
+    np.testing.assert_allclose(found.trust.numpy().ravel(), trust, atol=1e-3)
+    misfit = (trust * (f - gains * m - offsets) ** 2 + (1 - trust) * own) / variance
     energy = 0.5 * np.average(misfit, weights=w)
     assert fitted.energy(moved, weight) == pytest.approx(energy, rel=0.01)
 
@@ -129,6 +133,22 @@ def test_local_matching_is_blind_to_gain_offset_and_a_bias_field():
     assert energy(0.5 * fixed + 0.3, "lncc", True) < 1e-3 * wrong
     assert energy(0.7 * fixed * bias, "lncc", True) < 0.05 * wrong
     assert energy(0.7 * fixed * bias, "lncc", False) > 0.2 * wrong  # one curve is not enough
+
+
+def test_noise_and_what_one_image_alone_has_are_hardly_trusted():
+    shape = (40, 24, 20)
+    rng = np.random.default_rng(3)
+    shared = smooth(0, shape)
+    fixed, moved = shared.clone(), 0.8 * shared + 0.1
+    for image in (fixed, moved):  # beyond the middle each has noise of its own
+        image[20:] = 0.5 + 0.05 * torch.from_numpy(rng.normal(size=(20, 24, 20))).float()
+    weight = torch.ones(shape)
+    sd = float(fixed.std())
+    trust = match_locally(fixed, moved, weight, window(shape), sd).trust
+    assert float(trust[:12].median()) > 0.95
+    assert float(trust[28:].median()) < 0.1
+    inverted = match_locally(fixed, 1 - moved, weight, window(shape), sd).trust
+    assert float(inverted.max()) < 0.2
 
 
 def test_only_what_is_weighed_is_compared():
