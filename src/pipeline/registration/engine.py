@@ -55,7 +55,7 @@ class RegistrationSettings:
         6 mm for torch, 8 mm for simpleitk.
     bending_mm : float
         Weight of bending on the finest level, as a length: more gives a smoother map. Its square
-        is three times more on each coarser one. 1.5 unless given.
+        is three times more on each coarser one. 0.85 unless given.
     robust_per_mm : float
         Torch: bending |D2 v| beyond which more bending costs hardly more, so that a lesion is free
         to change volume while noise moves nothing.
@@ -82,7 +82,7 @@ class RegistrationSettings:
     device: Device = "auto"
     affine_metric: AffineMetric = "correlation"
     grid_mm: float | None = None
-    bending_mm: float = 1.5
+    bending_mm: float = 0.85
     robust_per_mm: float = 0.012
     match_window_mm: float = 5.0
     reach_mm: float = 20.0
