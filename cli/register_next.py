@@ -34,7 +34,7 @@ def register_next(
     device: options.Device = "auto",
     affine_metric: options.AffineMetric = "correlation",
     grid_mm: options.GridMm = None,
-    bending_mm: options.BendingMm = 0.85,
+    bending_mm: options.BendingMm = None,
     robust_per_mm: options.RobustPerMm = 0.012,
     match_window_mm: options.MatchWindowMm = 5.0,
     reach_mm: options.ReachMm = 20.0,

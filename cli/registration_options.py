@@ -36,10 +36,16 @@ AffineMetric = Annotated[
 ]
 GridMm = Annotated[
     float | None,
-    typer.Option(help="Distance of the spline's coefficients. Default: 6 (torch), 8 (simpleitk)."),
+    typer.Option(
+        help="Distance of the spline's coefficients. Default: 6 or 3 voxels (torch), 8 (simpleitk)."
+    ),
 ]
 BendingMm = Annotated[
-    float, typer.Option(help="Weight of bending, as a length; more gives a smoother map.")
+    float | None,
+    typer.Option(
+        help="Weight of bending, as a length; more gives a smoother map. "
+        "Default: 0.85 (torch), 0.55 (simpleitk)."
+    ),
 ]
 RobustPerMm = Annotated[
     float,

@@ -44,7 +44,7 @@ def _settings(options: dict[str, str]) -> RegistrationSettings:
     chosen: dict[str, Any] = {}
     for field in fields(RegistrationSettings):
         if field.name in options:
-            kind: Any = type(field.default)
+            kind: Any = float if field.default is None else type(field.default)
             text = options[field.name]
             chosen[field.name] = text == "yes" if kind is bool else kind(text)
     return RegistrationSettings(**chosen)

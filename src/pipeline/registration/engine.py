@@ -52,10 +52,11 @@ class RegistrationSettings:
         What the affine stage maximises; mutual information for images of other contrast.
     grid_mm : float, optional
         Distance of the spline's coefficients on the finest level; the engine's own where None:
-        6 mm for torch, 8 mm for simpleitk.
-    bending_mm : float
+        6 mm or three voxels, whichever is more, for torch; 8 mm for simpleitk.
+    bending_mm : float, optional
         Weight of bending on the finest level, as a length: more gives a smoother map. Its square
-        is three times more on each coarser one. 0.85 unless given.
+        is three times more on each coarser one. The engine's own where None: 0.85 for torch, 0.55
+        for simpleitk.
     robust_per_mm : float
         Torch: bending |D2 v| beyond which more bending costs hardly more, so that a lesion is free
         to change volume while noise moves nothing.
@@ -82,7 +83,7 @@ class RegistrationSettings:
     device: Device = "auto"
     affine_metric: AffineMetric = "correlation"
     grid_mm: float | None = None
-    bending_mm: float = 0.85
+    bending_mm: float | None = None
     robust_per_mm: float = 0.012
     match_window_mm: float = 5.0
     reach_mm: float = 20.0

@@ -18,6 +18,7 @@ from pipeline.types import DisplacementField, Geometry, Mask3D, Volume
 Array = npt.NDArray[np.float64]
 
 _GRID_MM = 8.0
+_BENDING_MM = 0.55
 #: Each pass bends three times more freely than the one before.
 _FREER = 3.0
 
@@ -66,7 +67,7 @@ def plan_passes(grid: Geometry, settings: RegistrationSettings) -> list[Pass]:
     volume_mm3 = float(np.prod(grid.shape)) * grid.voxel_volume_mm3
     finest = max(min(grid.spacing_mm), (volume_mm3 / settings.most_voxels) ** (1 / 3))
     knots, window = settings.grid_mm or _GRID_MM, settings.match_window_mm
-    bending = settings.bending_mm**2
+    bending = (settings.bending_mm or _BENDING_MM) ** 2
     plan = ((4, 4, 0.0, 3), (2, 2, 2 * window, 2), (1, 1, 2 * window, 1), (1, 1, window, 0))
     return [
         Pass(
