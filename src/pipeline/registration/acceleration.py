@@ -17,8 +17,8 @@ class Acceleration:
 
     Notes
     -----
-    Anderson (1965), J. ACM 12:547, in the least-squares form of Walker and Ni (2011), SIAM J.
-    Numer. Anal. 49:1715.
+    Anderson (1965), J. ACM 12:547, in the least-squares form of Walker and Ni (2011),
+    doi:10.1137/10078356X.
     """
 
     def __init__(self) -> None:
