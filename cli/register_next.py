@@ -35,7 +35,7 @@ def register_next(
     affine_metric: options.AffineMetric = "correlation",
     grid_mm: options.GridMm = None,
     bending_mm: options.BendingMm = None,
-    robust_per_mm: options.RobustPerMm = 0.012,
+    robust_per_mm: options.RobustPerMm = 0.010,
     match_window_mm: options.MatchWindowMm = 5.0,
     reach_mm: options.ReachMm = 20.0,
     compare_within: options.CompareWithin = "image",

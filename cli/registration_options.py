@@ -44,7 +44,7 @@ BendingMm = Annotated[
     float | None,
     typer.Option(
         help="Weight of bending, as a length; more gives a smoother map. "
-        "Default: 0.85 (torch), 0.55 (simpleitk)."
+        "Default: 1 (torch), 0.55 (simpleitk)."
     ),
 ]
 RobustPerMm = Annotated[

@@ -6,7 +6,7 @@ BLOCK_VERSIONS = {
     "preprocess": 1,
     "dce": 1,
     "segment": 1,
-    "register": 3,
+    "register": 4,
     "radiomics": 2,
     "cohort": 2,
     "model": 1,

@@ -39,6 +39,9 @@ class Fitted(Protocol):
     def energy(self, moved: torch.Tensor, weight: torch.Tensor) -> float:
         """Return half the mean misfit of the moved image (I, J, K)."""
 
+    def unexplained(self, moved: torch.Tensor, weight: torch.Tensor) -> float:
+        """Return the part of the variance that is left where the match is trusted, 0 to 1."""
+
     def terms(self, moved: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return dE / d moved and a positive curvature, (I, J, K) each, times the total weight."""
 
@@ -67,7 +70,7 @@ class Curve:
 class _Matched:
     """(fixed - gain * curve(moved) - offset) / sd of the fixed image, squared, times the trust.
 
-    What is not trusted costs `unexplained`, whatever the step: the fixed image's own variance
+    What is not trusted costs `untrusted`, whatever the step: half the fixed image's own variance
     there. So a worse match has more energy, though less of it is compared.
     """
 
@@ -77,17 +80,22 @@ class _Matched:
     offset: torch.Tensor
     sd: float
     trust: torch.Tensor
-    unexplained: float = 0.0
+    untrusted: float = 0.0
 
     def energy(self, moved: torch.Tensor, weight: torch.Tensor) -> float:
-        squared = weight * self.trust * self._residual(self.curve(moved)[0]).square()
-        return 0.5 * _total(squared) / max(_total(weight), _TINY) + self.unexplained
+        return 0.5 * self._squared(moved, weight) / max(_total(weight), _TINY) + self.untrusted
+
+    def unexplained(self, moved: torch.Tensor, weight: torch.Tensor) -> float:
+        return self._squared(moved, weight) / max(_total(weight * self.trust), _TINY)
 
     def terms(self, moved: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         matched, slope = self.curve(moved)
         gain = self.gain * slope / self.sd
         trusted = weight * self.trust * gain
         return -trusted * self._residual(matched), trusted * gain
+
+    def _squared(self, moved: torch.Tensor, weight: torch.Tensor) -> float:
+        return _total(weight * self.trust * self._residual(self.curve(moved)[0]).square())
 
     def _residual(self, matched: torch.Tensor) -> torch.Tensor:
         return (self.fixed - self.gain * matched - self.offset) / self.sd
@@ -106,6 +114,9 @@ class _Informed:
 
     def energy(self, moved: torch.Tensor, weight: torch.Tensor) -> float:
         return self.scale * self.information.energy(moved.flatten(), weight.flatten())
+
+    def unexplained(self, moved: torch.Tensor, weight: torch.Tensor) -> float:
+        return float(np.exp(2 * self.information.energy(moved.flatten(), weight.flatten())))
 
     def terms(self, moved: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         found = self.information.terms(moved.flatten(), weight.flatten())
@@ -143,8 +154,7 @@ class Comparison:
         if self.measure == "mi":
             information = MutualInformation(self.fixed.flatten())
             nats = -information.energy(moved.flatten(), weight.flatten())
-            unexplained = torch.exp(torch.tensor(-2.0 * nats)).item()
-            return _Informed(information, max(unexplained, _LEAST_UNEXPLAINED))
+            return _Informed(information, max(float(np.exp(-2.0 * nats)), _LEAST_UNEXPLAINED))
         mean = _total(weight * self.fixed) / max(_total(weight), _TINY)
         variance = _total(weight * (self.fixed - mean).square()) / max(_total(weight), _TINY)
         sd = max(variance, _TINY) ** 0.5
@@ -155,10 +165,8 @@ class Comparison:
         if self.measure == "lncc" and self.window is not None:
             local = match_locally(self.fixed, curve(moved)[0], weight, self.window, sd)
             missed = _total(weight * (1 - local.trust) * local.variance) / sd**2
-            unexplained = 0.5 * missed / max(_total(weight), _TINY)
-            return _Matched(
-                self.fixed, curve, local.gain, local.offset, sd, local.trust, unexplained
-            )
+            untrusted = 0.5 * missed / max(_total(weight), _TINY)
+            return _Matched(self.fixed, curve, local.gain, local.offset, sd, local.trust, untrusted)
         one = moved.new_tensor(1.0)
         return _Matched(self.fixed, curve, one, moved.new_tensor(0.0), sd, one)
 

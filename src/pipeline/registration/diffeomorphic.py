@@ -6,7 +6,9 @@ The velocity v on a B-spline lattice minimises
 
 where V is the compared volume and E a measure of `comparison`. The weight w is that of a robust
 penalty, renewed at each step: where the velocity bends much it is less, so that a lesion is free to
-change volume, and where it bends little it is more, so that noise moves nothing.
+change volume, and where it bends little it is more, so that noise moves nothing. Besides, w rises
+with what the level before left unexplained: where noise or other contrast makes a match worth less,
+the map is stiffer.
 """
 
 import logging
@@ -37,6 +39,9 @@ _STIFFER = 4.0
 _MOST_REPAIRS = 5
 #: Steps that give back what the penalty held back.
 _STEPS_BACK = 3
+#: Images whose residual, smoothed to the voxels of a level, has this part of the variance or less
+#: are as stiff as was asked for; what explains less well is less believed, within bounds.
+_CLEAN, _POWER, _MOST_STIFFENING = 1e-4, 0.25, 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +101,7 @@ def estimate_velocity(
     coefficients = torch.zeros(3, *(axis.count for axis in axes), device=device)
     traces, repairs = [], 0
     flow = Flow(axes, device)
+    unexplained = 0.0
     for level in levels:
         if level.knot_mm < 0.75 * axes[0].knot_mm:
             finer = three(
@@ -105,14 +111,21 @@ def estimate_velocity(
             coefficients, axes = separable(coefficients, finer), three(refine(a) for a in axes)
             flow = Flow(axes, device)
         problem = LevelImages(fixed, moving, affine, level, flow)
-        penalty = RobustBending(flow.axes, level.bending_mm, reach_mm, level.robust_per_mm)
+        bending_mm = level.bending_mm * _stiffening(unexplained)
+        penalty = RobustBending(flow.axes, bending_mm, reach_mm, level.robust_per_mm)
         coefficients, trace, more = _run(problem, coefficients, penalty, last=level is levels[-1])
+        unexplained = problem.unexplained(flow.exponential(coefficients))
         _LOG.info("knots %g mm: %d steps, energy %.4g to %.4g mm3, %s", level.knot_mm,
                   len(trace.energy) - 1, trace.energy[0], trace.energy[-1],
                   trace.stopped)  # fmt: skip
         traces.append(trace)
         repairs += more
     return Velocity(flow, coefficients, tuple(traces), repairs)
+
+
+def _stiffening(unexplained: float) -> float:
+    """Return the factor on the bending weight for what the level before left unexplained."""
+    return float(np.clip((unexplained / _CLEAN) ** _POWER, 1, _MOST_STIFFENING))
 
 
 def _run(

@@ -133,6 +133,11 @@ class LevelImages:
         found = sample(self.image, index)
         return Look(found[0], weight, found[1:])
 
+    def unexplained(self, moved_mm: torch.Tensor) -> float:
+        """Return the part of the fixed image's variance that is left under a displacement."""
+        look = self.look(moved_mm)
+        return self.comparison.fit(look.moved, look.weight).unexplained(look.moved, look.weight)
+
     def derivatives(self, fitted: Fitted, look: Look) -> tuple[torch.Tensor, torch.Tensor]:
         """Return dE/du (3, A, B, C) at the nodes and the six second-order terms there."""
         first, second = fitted.terms(look.moved, look.weight)

@@ -26,7 +26,7 @@ _LOG = logging.getLogger(__name__)
 #: Distance of the finest knots, unless it is less than so many voxels: what one or two voxels
 #: say is noise and the way they were sampled.
 _GRID_MM, _KNOT_VOXELS = 6.0, 3.0
-_BENDING_MM = 0.85
+_BENDING_MM = 1.0
 #: Each coarser lattice bends so much less freely.
 _STIFFER = 3.0**0.5
 #: No level has fewer voxels between two knots, but for the finest voxels themselves.
@@ -106,7 +106,7 @@ def plan_levels(grid: Geometry, settings: RegistrationSettings) -> list[Level]:
             bending_mm=(settings.bending_mm or _BENDING_MM) * _STIFFER**step.stiffer,
             measure=settings.metric,
             window_mm=step.window * window_mm,
-            robust_per_mm=settings.robust_per_mm if step.voxels == 1 else 0.0,
+            robust_per_mm=settings.robust_per_mm * _GRID_MM / knot_mm if step.voxels == 1 else 0.0,
         )
         for step in _PLAN
     ]

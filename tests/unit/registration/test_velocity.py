@@ -35,7 +35,7 @@ def velocity_at(coefficients: torch.Tensor, point: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("largest_mm", "most", "mostly"), [(4.0, 0.1, 0.05), (8.0, 0.25, 0.1), (11.0, 0.4, 0.15)]
+    ("largest_mm", "most", "mostly"), [(4.0, 0.05, 0.02), (8.0, 0.1, 0.04), (11.0, 0.1, 0.06)]
 )
 @pytest.mark.parametrize("seed", [0, 1])
 def test_exponentials_of_plus_and_minus_v_are_inverses(seed, largest_mm, most, mostly):
@@ -49,7 +49,10 @@ def test_exponentials_of_plus_and_minus_v_are_inverses(seed, largest_mm, most, m
     index = torch.stack(torch.meshgrid(*(torch.arange(len(t)) for t in ticks), indexing="ij"), -1)
     for one, other in ((there, back), (back, there)):
         moved = index + one.movedim(0, -1)
-        error = (one + sample(other, moved)).norm(dim=0)
+        ends = torch.tensor(index.shape[:-1]) - 1
+        inside = ((moved >= 0) & (moved <= ends)).all(dim=-1)  # beyond, nothing is known
+        assert float(inside.float().mean()) > 0.8
+        error = (one + sample(other, moved)).norm(dim=0)[inside]
         assert float(error.max()) < most
         assert float(error.quantile(0.95)) < mostly
 
@@ -64,7 +67,7 @@ def test_exponential_is_the_flow_of_the_velocity(sign):
         )
         at_point = FLOW.to_points([p[None] for p in point])
         found = separable(moved, at_point).numpy().ravel()
-        np.testing.assert_allclose(found, path.y[:, -1] - point, atol=0.1 * VOXEL_MM)
+        np.testing.assert_allclose(found, path.y[:, -1] - point, atol=0.02 * VOXEL_MM)
 
 
 def test_gradient_of_the_exponential_is_that_of_differences():
@@ -97,8 +100,7 @@ def test_a_linear_velocity_flows_to_the_exponential_of_its_matrix():
     at = np.stack(np.meshgrid(*ticks, indexing="ij"), axis=-1) - middle
     true = at @ (expm(matrix) - np.eye(3)).T
     found = np.moveaxis(FLOW.exponential(coefficients).numpy(), 0, -1)
-    # Scaling and squaring starts from x + v / 2^n, which misses exp(v / 2^n) by v^2 / 2 4^n.
-    np.testing.assert_allclose(found[inner], true[inner], atol=0.1)
+    np.testing.assert_allclose(found[inner], true[inner], atol=0.01)
     jacobian = FLOW.jacobian(coefficients).numpy()[inner]
     np.testing.assert_allclose(jacobian, np.exp(np.trace(matrix)), rtol=0.01)
 
