@@ -113,7 +113,7 @@ def _pictures(
     from pipeline.report.convergence_figure import convergence_png
     from pipeline.report.panels import sheet_png
 
-    view = figures.view_of(fixed, mask)
+    view = figures.view_of(fixed, mask, result.jacobian)
     change = figures.Change(result.jacobian, result.displacement, result.affine)
     drawn = {
         "checkerboard.png": sheet_png(figures.checkerboard_sheet(view, fixed, moving, warped)),

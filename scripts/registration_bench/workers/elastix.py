@@ -26,6 +26,7 @@ def main() -> None:
     transformix = itk.TransformixFilter.New(moving)
     transformix.SetTransformParameterObject(method.GetTransformParameterObject())
     transformix.ComputeDeformationFieldOn()
+    transformix.SetOutputDirectory(ask.folder)  # else a second field lands where this runs
     transformix.UpdateLargestPossibleRegion()
     itk.imwrite(transformix.GetOutputDeformationField(), ask.field)
 
@@ -39,6 +40,8 @@ def parameters(ask: Request) -> "itk.ParameterObject":
         chosen = result.GetDefaultParameterMap(stage, levels, spacing)
         if "metric" in ask.options and stage == "bspline":
             chosen["Metric"] = (ask.options["metric"], "TransformBendingEnergyPenalty")
+        if ask.fixed_compare or ask.moving_compare:  # many samples leave the moving mask
+            chosen["RequiredRatioOfValidSamples"] = ("0.05",)
         chosen["AutomaticTransformInitialization"] = ("true" if stage == "rigid" else "false",)
         result.AddParameterMap(chosen)
     return result

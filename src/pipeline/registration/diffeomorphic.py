@@ -55,7 +55,7 @@ class Velocity:
     coefficients : (3, a, b, c) tensor
         On it.
     traces : tuple of Trace
-        One per level.
+        One per level, and one for each time that the penalty of a level changed.
     repairs : int
         How often the lattice was made stiffer.
     """
@@ -99,7 +99,8 @@ def estimate_velocity(
     ends = np.asarray(fixed.grid.spacing_mm) * (np.asarray(fixed.grid.shape) - 1)
     axes: Axes = three(cover(float(end), levels[0].knot_mm) for end in ends)
     coefficients = torch.zeros(3, *(axis.count for axis in axes), device=device)
-    traces, repairs = [], 0
+    traces: list[Trace] = []
+    repairs = 0
     flow = Flow(axes, device)
     unexplained = 0.0
     for level in levels:
@@ -113,13 +114,19 @@ def estimate_velocity(
         problem = LevelImages(fixed, moving, affine, level, flow)
         bending_mm = level.bending_mm * _stiffening(unexplained)
         penalty = RobustBending(flow.axes, bending_mm, reach_mm, level.robust_per_mm)
-        coefficients, trace, more = _run(problem, coefficients, penalty, last=level is levels[-1])
+        coefficients, more, stiffened = _run(
+            problem, coefficients, penalty, last=level is levels[-1]
+        )
+        for trace in more:
+            _LOG.info("knots %g mm: %d steps, energy %.4g to %.4g mm3, %s", level.knot_mm,
+                      len(trace.energy) - 1, trace.energy[0], trace.energy[-1],
+                      trace.stopped)  # fmt: skip
+        traces += more
+        repairs += stiffened
         unexplained = problem.unexplained(flow.exponential(coefficients))
         _LOG.info("knots %g mm: %d steps, energy %.4g to %.4g mm3, %s", level.knot_mm,
                   len(trace.energy) - 1, trace.energy[0], trace.energy[-1],
                   trace.stopped)  # fmt: skip
-        traces.append(trace)
-        repairs += more
     return Velocity(flow, coefficients, tuple(traces), repairs)
 
 
@@ -130,7 +137,7 @@ def _stiffening(unexplained: float) -> float:
 
 def _run(
     problem: LevelImages, coefficients: torch.Tensor, penalty: RobustBending, *, last: bool
-) -> tuple[torch.Tensor, Trace, int]:
+) -> tuple[torch.Tensor, list[Trace], int]:
     """Step until converged; where the map comes near folding, stiffen the lattice and go on.
 
     The last level then goes some steps with the penalty on the difference from where it came to:
@@ -139,24 +146,28 @@ def _run(
     Multiscale Model. Simul. 4:460).
     """
     flow = problem.flow
-    energies: list[float] = []
+    traces: list[Trace] = []
     repairs, most = 0, _MOST_STEPS
+
+    def go(most_steps: int, centre: torch.Tensor | None = None) -> torch.Tensor:
+        found, energies, stopped = descend(
+            problem, coefficients, penalty, most_steps, centre=centre
+        )
+        voxel_mm = float(min(problem.level.voxel_mm))
+        traces.append(Trace("deformable", voxel_mm, tuple(energies), stopped))
+        return found
+
     while True:
-        coefficients, more, stopped = descend(problem, coefficients, penalty, most)
-        energies += more
+        coefficients = go(most)
         if last and repairs == 0:
-            coefficients, more, stopped = descend(
-                problem, coefficients, penalty, _STEPS_BACK, centre=coefficients
-            )
-            energies += more
+            coefficients = go(_STEPS_BACK, centre=coefficients)
         folding = flow.jacobian(coefficients) < _LEAST_JACOBIAN
         if not bool(folding.any()) or repairs == _MOST_REPAIRS:
             break
         repairs, most = repairs + 1, _MOST_STEPS_REPAIRING
         near = separable(folding.to(torch.float32), transposed(flow.basis))[1:-1, 1:-1, 1:-1]
         penalty = penalty.stiffened(torch.where(near > 0, _STIFFER, 1.0))
-    trace = Trace("deformable", float(min(problem.level.voxel_mm)), tuple(energies), stopped)
-    return coefficients, trace, repairs
+    return coefficients, traces, repairs
 
 
 def subdivision(count: int) -> Matrix:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pipeline.registration.engine import Trace
 
 _PER_ROW = 4
+#: A curve needs a start and an end.
+_LEAST_POINTS = 2
 
 
 def convergence_png(traces: Sequence["Trace"], *, width_px: int = 1160) -> bytes:
@@ -29,7 +31,7 @@ def convergence_png(traces: Sequence["Trace"], *, width_px: int = 1160) -> bytes
         for number, trace in enumerate(traces):
             row, column = divmod(number, count)
             left = 12 + column * wide
-            axes = place(figure, left + 40, top + 26 + 196 * row, width_px - left - wide + 14,
+            axes = place(figure, left + 44, top + 26 + 196 * row, width_px - left - wide + 10,
                          height_px - top - 196 * (row + 1) + 42)  # fmt: skip
             _draw_trace(axes, trace)
         return to_png(figure)
@@ -39,9 +41,14 @@ def _draw_trace(axes: Any, trace: "Trace") -> None:
     from matplotlib.ticker import MaxNLocator
 
     energy = np.asarray(trace.energy, dtype=np.float64)
+    axes.set_title(f"{trace.stage.capitalize()}, {trace.voxel_mm:.3g} mm", fontsize=9)
+    if energy.size < _LEAST_POINTS:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "no step taken", transform=axes.transAxes, ha="center", va="center",
+                  fontsize=8, color=SOFT)  # fmt: skip
+        return
     change = 100 * (energy - energy[0]) / (abs(energy[0]) or 1.0)
     axes.plot(np.arange(energy.size), change, color=BLUE, linewidth=1.6)
-    axes.set_title(f"{trace.stage.capitalize()}, {trace.voxel_mm:.3g} mm", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.set_xlabel("Step")

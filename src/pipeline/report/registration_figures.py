@@ -26,6 +26,9 @@ _TINT = (1.0, 0.86, 0.62)
 GRID_STEP_MM = 6.0
 #: Lines of the grid along the longer side of a picture, at most: more hide the image.
 _MOST_LINES = 30
+#: Change is averaged over so many voxels (SD) before its largest is looked for; a Jacobian below
+#: the least counts as that.
+_AROUND_VOXELS, _LEAST_JACOBIAN = 2.0, 0.05
 _OPACITY_INSIDE, _OPACITY_OUTSIDE, _OPACITY_ALONE = 0.8, 0.3, 0.45
 
 
@@ -67,12 +70,18 @@ class Change:
     affine: npt.NDArray[np.float64]
 
 
-def view_of(fixed: Volume, mask: Volume | None) -> View:
-    """Return a view through the region of interest, or through the middle of the body."""
+def view_of(fixed: Volume, mask: Volume | None, jacobian: Volume | None = None) -> View:
+    """Return a view through the region of interest.
+
+    Without one it goes through the place of the body that changed most by the Jacobian map, as the
+    mean over some voxels; without that through the middle of the body.
+    """
     inside = None if mask is None else mask.data > 0
     if inside is None or not inside.any():
-        middle = index_to_world(fixed.grid, _middle_voxel(foreground(fixed.data)))
-        return View([cut_plane(fixed.grid, plane, middle) for plane in PLANES])
+        body = foreground(fixed.data)
+        voxel = _middle_voxel(body) if jacobian is None else _most_changed(body, jacobian)
+        point = index_to_world(fixed.grid, voxel)
+        return View([cut_plane(fixed.grid, plane, point) for plane in PLANES])
     centre = overlays.centre_mm(inside, fixed.grid)
     half = half_window_mm(overlays.extent_mm(inside, fixed.grid), WIDE_MM)
     return View([cut_plane(fixed.grid, plane, centre) for plane in PLANES], mask, half)
@@ -273,6 +282,14 @@ def _longest_mm(view: View) -> float:
     ]  # fmt: skip
     longest = float(max(sides))
     return longest if view.half_mm is None else min(longest, 2 * view.half_mm)
+
+
+def _most_changed(body: Mask3D, jacobian: Volume) -> npt.NDArray[np.float64]:
+    """Return the voxel (3,) of a mask around which |ln J| is largest, folds counted as much."""
+    change = np.abs(np.log(np.clip(jacobian.data, _LEAST_JACOBIAN, None)))
+    smooth = ndimage.gaussian_filter(change, _AROUND_VOXELS)
+    found = np.unravel_index(int(np.argmax(np.where(body, smooth, -1))), body.shape)
+    return np.array(found, dtype=np.float64)
 
 
 def _middle_voxel(body: Mask3D) -> npt.NDArray[np.float64]:

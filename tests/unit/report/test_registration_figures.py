@@ -147,6 +147,20 @@ def test_without_a_region_the_body_is_cut_in_its_middle(builders):
     np.testing.assert_allclose(points(grid)[ijk], [6.0, 2.0, -4.0], atol=2.5)
 
 
+def test_without_a_region_the_place_that_changed_most_is_cut(builders):
+    grid = builders["grid"](TURN)
+    at = points(grid)
+    body = Volume(np.where(np.linalg.norm(at, axis=-1) < 40.0, 100.0, 0.0), grid)
+    jacobian = np.ones(grid.shape)
+    jacobian[np.linalg.norm(at - [6.0, 2.0, -4.0], axis=-1) < 6.0] = 0.6
+    jacobian[0, 0, 0] = -3.0  # a fold in the air
+    axial, coronal, sagittal = (
+        cut.index for cut in figures.view_of(body, None, Volume(jacobian, grid)).cuts
+    )
+    ijk = (sagittal[0, 0, 0], coronal[0, 0, 1], axial[0, 0, 2])
+    np.testing.assert_allclose(at[ijk], [6.0, 2.0, -4.0], atol=2.5)
+
+
 def test_the_jacobian_is_strong_inside_the_region_and_blue_where_it_shrinks(builders):
     grid = builders["grid"]()
     fixed = Volume(ramp(points(grid)), grid)
