@@ -31,7 +31,7 @@ def convergence_png(traces: Sequence["Trace"], *, width_px: int = 1160) -> bytes
         for number, trace in enumerate(traces):
             row, column = divmod(number, count)
             left = 12 + column * wide
-            axes = place(figure, left + 44, top + 26 + 196 * row, width_px - left - wide + 10,
+            axes = place(figure, left + 52, top + 26 + 196 * row, width_px - left - wide + 8,
                          height_px - top - 196 * (row + 1) + 42)  # fmt: skip
             _draw_trace(axes, trace)
         return to_png(figure)
@@ -53,7 +53,7 @@ def _draw_trace(axes: Any, trace: "Trace") -> None:
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.set_xlabel("Step")
     grid(axes)
-    steps = str(energy.size - 1)
-    why = trace.stopped if steps in trace.stopped else f"{trace.stopped} after {steps} steps"
+    steps = "1 step" if energy.size == _LEAST_POINTS else f"{energy.size - 1} steps"
+    why = trace.stopped if steps in trace.stopped else f"{trace.stopped} after {steps}"
     axes.text(0.97, 0.94, why, transform=axes.transAxes, ha="right", va="top", fontsize=8,
               color=SOFT)  # fmt: skip
