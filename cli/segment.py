@@ -75,14 +75,64 @@ def segment(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="No lesion is a result, not an error.")
     ] = False,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Trained network: a name of `medpipe models`, a folder, or several "
+            "with commas between (their mean)."
+        ),
+    ] = "",
+    device: Annotated[str, typer.Option(help="Of networks: auto, cpu, cuda or cuda:N.")] = "auto",
+    overlap: Annotated[
+        float, typer.Option(help="Of networks: part of a window that the next one covers again.")
+    ] = 0.5,
+    mirror: Annotated[
+        bool, typer.Option(help="Of networks: average over mirrored images as well.")
+    ] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Of networks: write entropy and spread too.")
+    ] = False,
+    largest_piece: Annotated[
+        bool, typer.Option("--largest-piece", help="Of networks: one piece per label.")
+    ] = False,
+    piece_mm3: Annotated[
+        float, typer.Option(help="Of networks: smaller pieces of a label go.")
+    ] = 0.0,
+    hole_mm3: Annotated[
+        float, typer.Option(help="Of networks: holes in a label up to this size are filled.")
+    ] = 0.0,
+    dicom_seg: Annotated[
+        Path | None, typer.Option(help="Of networks, on a DICOM series: DICOM SEG as well.")
+    ] = None,
     threads: Threads = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Find the lesion by spatial fuzzy C-means round a seed; a given mask wins.
+    """Find the lesion by spatial fuzzy C-means round a seed; a given mask or --model wins.
 
     Example: medpipe segment input.nii.gz --seed-mm=-12.5,40,8
+
+    Example: medpipe segment t1.nii.gz --model hippocampus
     """
     set_up(threads, quiet)
+    from cli.segment_network import NetworkOptions, name_fitting_models, segment_by_network
+
+    if model and mask is None:
+        network = NetworkOptions(
+            models=model,
+            device=device,
+            overlap=overlap,
+            mirror=mirror,
+            uncertainty=uncertainty,
+            largest_piece=largest_piece,
+            piece_mm3=piece_mm3,
+            hole_mm3=hole_mm3,
+            dicom_seg=dicom_seg,
+            phase=phase,
+            allow_empty=allow_empty,
+            threads=threads,
+        )
+        typer.echo(str(segment_by_network(image, out, network)[0]))
+        return
     from dataclasses import asdict
 
     import numpy as np
@@ -114,6 +164,7 @@ def segment(
     if mask is not None:
         found, measured = _external(mask, label, series.grid)
     else:
+        name_fitting_models(series.data)
         region = _on_grid(within, series.grid) if within is not None else None
         found, measured = _lesion(series, point, region, options)
     if measured["status"] == "empty" and not allow_empty:

@@ -2,6 +2,7 @@
 
 BLOCK_VERSIONS = {
     "demo": 1,
+    "evaluate": 1,
     "screen": 2,
     "preprocess": 1,
     "dce": 1,

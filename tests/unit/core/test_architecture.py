@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-BLOCKS = {"preprocess", "segment", "registration", "radiomics", "model", "report", "demo"}
+BLOCKS = {
+    "preprocess", "segment", "evaluation", "registration", "radiomics", "model", "report", "demo"
+}  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:

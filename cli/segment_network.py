@@ -1,0 +1,182 @@
+"""`medpipe segment --model`: trained networks on one image."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cli.common import beside, stem
+from pipeline.errors import EmptyRegionError, SettingsError
+
+if TYPE_CHECKING:
+    from pipeline.model_folder import Entry
+    from pipeline.segment.predict import Prediction
+    from pipeline.types import Array3D, Volume
+
+LOGGER = logging.getLogger(__name__)
+
+#: Air in CT is -1000; nothing in MR lies as far below zero.
+_CT_BELOW_HU = -500.0
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """The flags of the verb that concern networks."""
+
+    models: str
+    device: str
+    overlap: float
+    mirror: bool
+    uncertainty: bool
+    largest_piece: bool
+    piece_mm3: float
+    hole_mm3: float
+    dicom_seg: Path | None
+    phase: int | None
+    allow_empty: bool
+    threads: int
+
+
+def segment_by_network(image: Path, out: Path | None, options: NetworkOptions) -> list[Path]:
+    """Segment an image by the named models; return what was written, the mask first."""
+    import torch
+
+    from pipeline.io import write_volume
+    from pipeline.model_folder import find_model, load_model, read_entry
+    from pipeline.provenance import write_sidecars
+    from pipeline.segment.label_rules import LabelRules
+    from pipeline.segment.predict import PredictSettings, predict
+
+    torch.set_num_threads(options.threads)
+    _check_dicom(image, options.dicom_seg)
+    settings = PredictSettings(
+        device=_device(options.device),
+        overlap=options.overlap,
+        mirror=options.mirror,
+        uncertainty=options.uncertainty,
+        rules=LabelRules(options.largest_piece, options.piece_mm3, options.hole_mm3),
+    )
+    folders = [find_model(name) for name in options.models.split(",")]
+    models = [load_model(folder) for folder in folders]
+    found = predict(_image(image, options.phase), models, settings)
+    for warning in found.warnings:
+        LOGGER.warning("%s: %s", image, warning)
+    if not any(found.volume_mm3.values()) and not options.allow_empty:
+        raise EmptyRegionError(
+            f"{image}: {options.models} finds none of {', '.join(found.volume_mm3)}. To take that "
+            "as a result and write an empty mask, add --allow-empty"
+        )
+    target = out or beside(image, "_segmentation.nii.gz")
+    written = [target, *_write_maps(target, found)]
+    write_volume(target, found.labels)
+    if options.dicom_seg is not None:
+        _write_dicom(options.dicom_seg, found, image, models[0].plan.labels, options)
+        written.append(options.dicom_seg)
+    write_sidecars(
+        written,
+        block="segment",
+        inputs=[image, *folders],
+        settings={
+            "method": "network",
+            **asdict(settings),
+            "threads": options.threads,
+            "phase": options.phase,
+        },
+        measured=_measured(found, [read_entry(folder) for folder in folders]),
+    )
+    return written
+
+
+def name_fitting_models(data: "Array3D") -> None:
+    """Say which installed models fit an image's kind, if any does."""
+    from pipeline.model_folder import models_in, search_path
+
+    kind = "CT" if float(data.min()) < _CT_BELOW_HU else "MR"
+    names = [e.name for e in models_in(search_path()) if kind in _modalities(e.card)]
+    if names:
+        LOGGER.info("models for this kind of image (%s): --model %s", kind, ", ".join(names))
+
+
+def _modalities(card: Any) -> list[str]:
+    stated = str(card.get("modality", "")).upper().replace(",", " ").replace("/", " ")
+    return ["MR" if word.startswith("MR") else word for word in stated.split()]
+
+
+def _measured(found: "Prediction", entries: Sequence["Entry"]) -> dict[str, Any]:
+    return {
+        "method": "network",
+        "models": [{"name": e.name, "weights_sha256": e.sha256} for e in entries],
+        "status": "found" if any(found.volume_mm3.values()) else "empty",
+        "voxels": int((found.labels.data != 0).sum()),
+        "volume_mm3": sum(found.volume_mm3.values()),
+        "label_volume_mm3": found.volume_mm3,
+        "label_volume_cv": {k: v if v == v else None for k, v in found.volume_cv.items()},  # NaN
+        "warnings": list(found.warnings),
+        "device": found.device,
+        "window": list(found.patch),
+    }
+
+
+def _write_maps(target: Path, found: "Prediction") -> list[Path]:
+    from pipeline.io import write_volume
+
+    maps: dict[str, Volume | None] = {"entropy": found.entropy, "spread": found.spread}
+    written = []
+    for name, volume in maps.items():
+        if volume is not None:
+            path = target.with_name(f"{stem(target)}_{name}.nii.gz")
+            write_volume(path, volume)
+            written.append(path)
+    return written
+
+
+def _write_dicom(
+    path: Path, found: "Prediction", image: Path, labels: Any, options: NetworkOptions
+) -> None:
+    from pipeline.io.dicom_seg_write import write_segmentation
+
+    write_segmentation(path, found.labels, image, labels, algorithm=f"medpipe {options.models}")
+
+
+def _check_dicom(image: Path, dicom_seg: Path | None) -> None:
+    """Refuse before the network runs what could not be written after it."""
+    if dicom_seg is None:
+        return
+    from pipeline.io.kinds import kind_of
+
+    if kind_of(image) != "dicom":
+        raise SettingsError(
+            f"--dicom-seg refers to the slices of a DICOM series, and {image} is none; leave it "
+            "out, or give the folder of the series"
+        )
+    if dicom_seg.suffix.lower() != ".dcm":
+        raise SettingsError(f"--dicom-seg {dicom_seg}: give a name that ends in .dcm")
+
+
+def _image(path: Path, phase: int | None) -> "Volume":
+    from pipeline.io import read_series, read_volume
+
+    if phase is None:
+        return read_volume(path)
+    series = read_series(path)
+    if not 0 <= phase < len(series.time_s):
+        raise SettingsError(f"--phase {phase}: {path} has {len(series.time_s)}, counted from 0")
+    return series.image(phase)
+
+
+def _device(wanted: str) -> str:
+    """Return the device to use; "auto" takes a CUDA device where there is one."""
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(wanted).type
+    except RuntimeError:
+        kind = ""
+    if kind not in ("cpu", "cuda"):
+        raise SettingsError(f"--device {wanted}: use auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(f"--device {wanted}: no CUDA device is usable here; use --device cpu")
+    return wanted

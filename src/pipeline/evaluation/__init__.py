@@ -1,0 +1,1 @@
+"""How well a segmentation agrees with a reference: overlap, surfaces, slices, cohort summary."""
