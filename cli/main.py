@@ -1,11 +1,16 @@
 """The typer app: registers the verbs, sets the exit code. Heavy imports live in the verbs."""
 
 import importlib
+import os
 import sys
 
 import typer
 
 from pipeline.errors import MedpipeError
+
+# OpenMP threads that wait for work sleep: spinning, they take the core from the next job, and a
+# registration on a busy machine took five times its CPU time. Read when torch is first loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 #: Exit codes, also printed by `medpipe info --json`.
 EXIT_OK = 0

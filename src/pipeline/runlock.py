@@ -25,7 +25,7 @@ def claim(path: str | Path) -> TextIO:
         stream.close()
         raise MedpipeError(
             f"another run (process {holder}) works in this folder;"
-            " wait until it ends, or use another folder with --directory"
+            " wait until it ends, or use another folder"
         ) from None
     stream.seek(0)
     stream.truncate()

@@ -5,9 +5,12 @@ the quality measures that `pipeline.registration.engine.register` adds are left 
 Options: ``engine``, and any field of `RegistrationSettings`.
 """
 
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as cli.main does, before torch is loaded
 
 import SimpleITK as sitk
 import torch
