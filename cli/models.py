@@ -50,11 +50,21 @@ def import_model(
 ) -> None:
     """Install a model. An archive that could write elsewhere is refused whole.
 
+    A MONAI bundle, nnU-Net results or TotalSegmentator weights are not imported: they run from
+    their folder, `medpipe segment IMAGE --model FOLDER`.
+
     Example: medpipe models import hippocampus.zip
     """
     set_up()
+    from pipeline.errors import SettingsError
+    from pipeline.model_adapters import kind_of
     from pipeline.model_folder import import_archive, user_folders
 
+    if kind_of(file) is not None:
+        raise SettingsError(
+            f"{file}: a model of another program is not imported; it runs from its folder: "
+            f"`medpipe segment IMAGE --model {file}`"
+        )
     typer.echo(str(import_archive(file, user_folders()[0])))
 
 

@@ -1,7 +1,7 @@
 """`medpipe segment --model`: trained networks on one image."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,7 @@ from cli.common import beside, stem
 from pipeline.errors import EmptyRegionError, SettingsError
 
 if TYPE_CHECKING:
-    from pipeline.model_folder import Entry
-    from pipeline.segment.predict import Prediction
+    from pipeline.segment.predict import Prediction, PredictSettings
     from pipeline.types import Array3D, Volume
 
 LOGGER = logging.getLogger(__name__)
@@ -43,10 +42,9 @@ def segment_by_network(image: Path, out: Path | None, options: NetworkOptions) -
     import torch
 
     from pipeline.io import write_volume
-    from pipeline.model_folder import find_model, load_model, read_entry
     from pipeline.provenance import write_sidecars
     from pipeline.segment.label_rules import LabelRules
-    from pipeline.segment.predict import PredictSettings, predict
+    from pipeline.segment.predict import PredictSettings
 
     torch.set_num_threads(options.threads)
     _check_dicom(image, options.dicom_seg)
@@ -57,9 +55,8 @@ def segment_by_network(image: Path, out: Path | None, options: NetworkOptions) -
         uncertainty=options.uncertainty,
         rules=LabelRules(options.largest_piece, options.piece_mm3, options.hole_mm3),
     )
-    folders = [find_model(name) for name in options.models.split(",")]
-    models = [load_model(folder) for folder in folders]
-    found = predict(_image(image, options.phase), models, settings)
+    answer = _answer(options.models.split(","), _image(image, options.phase), settings)
+    found = answer.found
     for warning in found.warnings:
         LOGGER.warning("%s: %s", image, warning)
     if not any(found.volume_mm3.values()) and not options.allow_empty:
@@ -71,19 +68,19 @@ def segment_by_network(image: Path, out: Path | None, options: NetworkOptions) -
     written = [target, *_write_maps(target, found)]
     write_volume(target, found.labels)
     if options.dicom_seg is not None:
-        _write_dicom(options.dicom_seg, found, image, models[0].plan.labels, options)
+        _write_dicom(options.dicom_seg, found, image, answer.labels, options)
         written.append(options.dicom_seg)
     write_sidecars(
         written,
         block="segment",
-        inputs=[image, *folders],
+        inputs=[image, *answer.folders],
         settings={
             "method": "network",
             **asdict(settings),
             "threads": options.threads,
             "phase": options.phase,
         },
-        measured=_measured(found, [read_entry(folder) for folder in folders]),
+        measured=_measured(found, answer.models),
     )
     return written
 
@@ -103,10 +100,57 @@ def _modalities(card: Any) -> list[str]:
     return ["MR" if word.startswith("MR") else word for word in stated.split()]
 
 
-def _measured(found: "Prediction", entries: Sequence["Entry"]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Answer:
+    """A prediction and what it was made by: folders, and name and sha256 of weights."""
+
+    found: "Prediction"
+    labels: Mapping[str, int]
+    folders: list[Path]
+    models: list[dict[str, Any]]
+
+
+def _answer(names: list[str], image: "Volume", settings: "PredictSettings") -> _Answer:
+    """Run models of our own, or one of another program."""
+    from pipeline.model_adapters import kind_of
+
+    foreign = [name for name in names if kind_of(name)]
+    if not foreign:
+        return _own_answer(names, image, settings)
+    if len(names) > 1:
+        raise SettingsError(
+            f"--model {','.join(names)}: {foreign[0]} is of another program and forms no ensemble "
+            "with others; run it alone"
+        )
+    from pipeline.model_adapters import segment
+
+    outcome = segment(names[0], image, settings)
+    models = [
+        {"name": f"{Path(names[0]).name}/{path}", "weights_sha256": sha256}
+        for path, sha256 in outcome.weights.items()
+    ]
+    return _Answer(outcome.prediction, outcome.labels, list(outcome.documents), models)
+
+
+def _own_answer(names: list[str], image: "Volume", settings: "PredictSettings") -> _Answer:
+    from pipeline.model_folder import find_model, load_model, read_entry
+    from pipeline.segment.predict import predict
+
+    folders = [find_model(name) for name in names]
+    models = [load_model(folder) for folder in folders]
+    entries = [read_entry(folder) for folder in folders]
+    return _Answer(
+        predict(image, models, settings),
+        models[0].plan.labels,
+        folders,
+        [{"name": e.name, "weights_sha256": e.sha256} for e in entries],
+    )
+
+
+def _measured(found: "Prediction", models: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "method": "network",
-        "models": [{"name": e.name, "weights_sha256": e.sha256} for e in entries],
+        "models": models,
         "status": "found" if any(found.volume_mm3.values()) else "empty",
         "voxels": int((found.labels.data != 0).sum()),
         "volume_mm3": sum(found.volume_mm3.values()),
