@@ -16,6 +16,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/screen.smk"
 include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/segment.smk"
+include: "workflow/rules/segmentation.smk"
 include: "workflow/rules/registration.smk"
 include: "workflow/rules/radiomics.smk"
 include: "workflow/rules/model.smk"
@@ -27,6 +28,8 @@ include: "workflow/rules/studies/breast.smk"
 include: "workflow/rules/studies/nsclc.smk"
 include: "workflow/rules/studies/crc.smk"
 include: "workflow/rules/studies/ispy2.smk"
+include: "workflow/rules/studies/psnet.smk"
+include: "workflow/rules/studies/lungtumor.smk"
 
 
 rule all:

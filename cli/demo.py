@@ -132,6 +132,45 @@ def crc(
 
 
 @app.command()
+def prostate(
+    out: Annotated[Path, typer.Option(help="Folder of the cohort.")] = Path("demo/prostate"),
+    subjects: Annotated[int, typer.Option(help="Number of subjects (5 to 500).")] = 20,
+    seed: Seed = 20210322,
+    quiet: Quiet = False,
+) -> None:
+    """Generate prostates on T2-weighted MRI with their true masks.
+
+    The same seed gives the same bytes; a cohort that is already there is left alone.
+
+    Example: `medpipe demo prostate --out demo/prostate`
+    """
+    set_up(1, quiet)
+    from pipeline.demo import prostate as simulation
+    from pipeline.io import read_json, write_json, write_table, write_text, write_volume
+    from pipeline.provenance import write_sidecars
+
+    names = simulation.subject_ids(subjects)
+    record = simulation.dataset_record(subjects, seed=seed)
+    done = out / "dataset.json"
+    files = [out / path for name in names for path in simulation.image_paths(name)]
+    if done.is_file() and read_json(done) == record and all(f.is_file() for f in files):
+        typer.echo(f"{out / 'images.tsv'} (already there)")
+        return
+    done.unlink(missing_ok=True)
+    for number, name in enumerate(progress(names, total=subjects, what="simulating")):
+        volumes = simulation.draw_image(seed, number)
+        for path, volume in zip(simulation.image_paths(name), volumes, strict=True):
+            write_volume(out / path, volume)
+    write_table(out / "images.tsv", simulation.images_frame(names))
+    write_table(out / "subjects.tsv", simulation.subjects_frame(names))
+    write_sidecars([out / "images.tsv", out / "subjects.tsv"], block="demo", inputs=[],
+                   settings=record, seed=seed)  # fmt: skip
+    write_text(out / "README.txt", simulation.README)
+    write_json(done, record)  # last: its presence says that all is there
+    typer.echo(f"{out / 'images.tsv'}")
+
+
+@app.command()
 def score(
     truth: Annotated[Path, typer.Option(help="truth.tsv of the simulated cohort.")],
     study: Annotated[Path, typer.Option(help="Results folder of the study, e.g. results/nact.")],

@@ -106,7 +106,7 @@ def evaluate(
             summary=summary,
             agreement=agreement,
             settings=settings | {"seed": seed},
-            worst=_worst(cases, pairs, structures, pictures),
+            worst=worst_cases(cases, pairs, structures, pictures),
             notes=_label_notes(results, structures),
         )
     )
@@ -191,7 +191,7 @@ def _label_notes(results: "Sequence[CaseResult]", structures: "Sequence[Structur
     return notes
 
 
-def _worst(
+def worst_cases(
     cases: "pd.DataFrame", pairs: Sequence[Pair], structures: "Sequence[Structure]", most: int
 ) -> "list[ShownCase]":
     """Return pictures of the cases that agree least, which are read again for it."""

@@ -31,6 +31,7 @@ VERBS = {
     "train": "cli.train",
     "models": "cli.models",
     "evaluate": "cli.evaluate",
+    "networks": "cli.networks",
     "register": "cli.register",
     "transform": "cli.transform",
     "jacobian": "cli.jacobian",

@@ -62,6 +62,8 @@ class _Job:
     licence: str
     planned: Mapping[str, Any]
     kind: str | None
+    vgg16: Path | None
+    replace: bool
 
 
 def train(
@@ -91,6 +93,13 @@ def train(
     spacing: Annotated[str, typer.Option(help="Of the network, mm: 1,1,1. Default: planned.")] = "",
     option: Annotated[
         list[str] | None, typer.Option(help="Option of the network, name=value; may be repeated.")
+    ] = None,
+    vgg16: Annotated[
+        Path | None,
+        typer.Option(
+            help="psnet: weights of VGG-16 to start from (safetensors, torchvision's names); only "
+            "the last three layers train."
+        ),
     ] = None,
     max_parameters: Annotated[
         int, typer.Option(min=1, help="unet: the widest network with at most so many.")
@@ -145,6 +154,12 @@ def train(
         ),
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto",
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Begin anew where a checkpoint is of other settings or data."
+        ),
+    ] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Print what would be done; no more.")
     ] = False,
@@ -208,10 +223,12 @@ def train(
             "spacing_mm": _triple(spacing, "--spacing"),
             "patch": _whole_triple(patch, "--patch"),
             "batch": batch,
-            "options": _options(option or []),
+            "options": _options(option or []) | ({"pretrained": True} if vgg16 else {}),
             "max_parameters": max_parameters,
         },
         kind=None if _one_of(kind, ("auto", "ct", "mr"), "--kind") == "auto" else kind,
+        vgg16=vgg16,
+        replace=replace,
     )
     wanted = _wanted(fold, job.folds)
     if plan:
@@ -291,21 +308,25 @@ def _train_fold(job: _Job, cases: Sequence[_Case], fold: int | None) -> None:
     folder = job.out / _name(fold)
     folder.mkdir(parents=True, exist_ok=True)
     with claim(folder / LOCK):
-        asked = {
+        asked: dict[str, Any] = {
             "plan": plan.to_json(),
             "settings": asdict(job.settings),
             "training": _data(training),
             "validation": _data(held_out),
         }
         trainer = Trainer(plan, job.settings, job.schedule, job.device)
+        if job.vgg16 is not None:
+            asked["vgg16"] = _start_from(job.vgg16, trainer)
         checkpoint = folder / CHECKPOINT
         if checkpoint.exists():
             try:
                 unpack(read_tensors(checkpoint), trainer, asked)
             except SettingsError as error:
-                raise SettingsError(
-                    f"{checkpoint}: {error}; use another --out, or remove {folder} to begin anew"
-                ) from None
+                if not job.replace:
+                    raise SettingsError(
+                        f"{checkpoint}: {error}; use another --out, or --replace to begin anew"
+                    ) from None
+                _LOG.warning("%s: %s; training begins anew", checkpoint, error)
         if not trainer.can_go_on(job.max_seconds) and _is_complete(folder, fold):
             _LOG.info("%s: nothing to do: %s", folder, trainer.state.stopped)
             return
@@ -314,6 +335,19 @@ def _train_fold(job: _Job, cases: Sequence[_Case], fold: int | None) -> None:
         _LOG.info("%s: %s", folder, trainer.state.stopped)
         scores = _validated(job, trainer, held_out, fold, folder)
         _write_model(job, trainer, found, training, scores, fold, folder, digest(asked))
+
+
+def _start_from(path: Path, trainer: "Trainer") -> str:
+    """Give the layers of VGG-16 their weights from a file; return its sha256."""
+    from pipeline.io.tensors import read_tensors
+    from pipeline.provenance import sha256
+    from pipeline.segment.networks.psnet import load_vgg16
+
+    weights = read_tensors(path)
+    for network in (trainer.network, trainer.average):
+        if network is not None:
+            load_vgg16(network, weights)
+    return sha256(path)
 
 
 def _run(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import SettingsError
 
@@ -216,6 +216,187 @@ class CompareSettings(Settings):
     bootstrap: Count = 2000
 
 
+Scheme = Literal["folds", "test"]
+OptionValue = bool | int | float | str
+
+
+class TrainingOptions(Settings):
+    """How a network is trained; what is not set is the default of `medpipe train`."""
+
+    iterations: Count | None = Field(None, description="Steps of the optimiser.")
+    loss: str | None = Field(None, description="dice, dice_ce, focal, weighted_cross_entropy.")
+    rounds: dict[str, Count] | None = Field(
+        None, description="Losses in turn and their shares of the iterations: {dice: 2, focal: 1}."
+    )
+    repeat: Count | None = Field(None, description="How often the rounds run.")
+    optimiser: Literal["adamw", "adam", "sgd"] | None = None
+    rate: Positive | None = Field(None, description="Learning rate.")
+    weight_decay: float | None = Field(None, ge=0)
+    schedule: Literal["cosine", "poly", "constant"] | None = None
+    ema: float | None = Field(None, ge=0, lt=1, description="Running mean of the weights; 0: none.")
+    batch: Count | None = Field(None, description="Patches a step.")
+    patch: tuple[Count, Count, Count] | None = Field(None, description="Voxels.")
+    spacing_mm: tuple[Positive, Positive, Positive] | None = Field(
+        None, description="Of the network's voxels."
+    )
+    max_parameters: Count | None = Field(None, description="Of unet, which configures itself.")
+    validate_every: Count | None = Field(None, description="Iterations between checkpoints.")
+    max_minutes: Positive | None = Field(None, description="Of each training.")
+
+
+class NetworkArm(TrainingOptions):
+    """One network of a comparison; training options here win over the study's."""
+
+    title: str = Field(description="What tables and figures call it.")
+    network: str = Field(description="A name that `medpipe train --network` takes.")
+    options: dict[str, OptionValue] = Field(
+        default_factory=dict, description="What the network is built with."
+    )
+    vgg16: Path | None = Field(
+        None, description="Weights of VGG-16 (safetensors, torchvision's names) to start from."
+    )
+
+
+class Ensemble(Settings):
+    """The mean of the probabilities of several networks of the study."""
+
+    title: str
+    members: tuple[str, ...] = Field(min_length=2)
+
+
+class NetworksSettings(Settings):
+    """Segmentation networks side by side, each measured on cases that it has never seen."""
+
+    layout: Literal["psnet", "lungtumor"] = Field(description="Columns of the headline table.")
+    labels: dict[str, Count] = Field(min_length=1, description="name: value of the masks.")
+    kind: Literal["auto", "ct", "mr"] = "auto"
+    schemes: tuple[Scheme, ...] = Field(
+        ("folds",),
+        min_length=1,
+        description="folds: cross-validation; test: the sheet's development and test rows.",
+    )
+    folds: int = Field(5, ge=2)
+    validation: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the training subjects that only chooses which weights are kept;"
+        " 0 keeps the last ones.",
+    )
+    training: TrainingOptions = TrainingOptions()
+    arms: dict[str, NetworkArm] = Field(min_length=1)
+    ensembles: dict[str, Ensemble] = Field(default_factory=dict)
+    order: tuple[str, ...] = Field(
+        (), description="Rows of the table; files that are merged keep no order of their own."
+    )
+    pictures: int = Field(6, ge=0, le=24, description="Worst cases that the report shows.")
+    licence: str = Field("not stated", description="Of the images, for the models' cards.")
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Rows of the comparison: those of `order`, then other networks, then ensembles."""
+        return tuple(dict.fromkeys((*self.order, *self.arms, *self.ensembles)))
+
+    @property
+    def run_name(self) -> str:
+        """The folder in which `medpipe train` leaves the model of a part."""
+        return "fold-0" if self.validation else "final"
+
+    def title(self, row: str) -> str:
+        """Return what readers call a row."""
+        return (self.ensembles[row] if row in self.ensembles else self.arms[row]).title
+
+    def part_flags(self, part: str) -> str:
+        """Return the flags of `medpipe networks part`."""
+        values = {"name": part, "labels": self._labels, "folds": self.folds}
+        flags = [_flag(name, value) for name, value in values.items()]
+        return " ".join([*flags, _flag("validation", self.validation)])
+
+    @property
+    def evaluation_flags(self) -> str:
+        """The flags of `medpipe evaluate`."""
+        return _flag("labels", self._labels)
+
+    @property
+    def _labels(self) -> str:
+        return ",".join(f"{name}={value}" for name, value in self.labels.items())
+
+    def parts(self, scheme: Scheme) -> tuple[str, ...]:
+        """Return the parts of the cohort that a scheme holds out, one training for each."""
+        return tuple(f"fold{n}" for n in range(self.folds)) if scheme == "folds" else ("test",)
+
+    def members(self, row: str) -> tuple[str, ...]:
+        """Return the networks whose mean a row is: itself, or the members of an ensemble."""
+        return self.ensembles[row].members if row in self.ensembles else (row,)
+
+    def training_flags(self, arm: str) -> str:
+        """Return the flags of `medpipe train` for a network."""
+        own = self.arms[arm]
+        asked = TrainingOptions.model_fields
+        values = {
+            name: getattr(own if getattr(own, name) is not None else self.training, name)
+            for name in asked
+        }
+        rounds = values.pop("rounds")
+        if rounds and values["iterations"]:
+            values["rounds"] = scaled_rounds(rounds, values["repeat"] or 1, values["iterations"])
+        values["spacing"] = values.pop("spacing_mm")
+        known = {"network": own.network, "labels": self._labels, "kind": self.kind}
+        fold = {"fold": "0"} if self.validation else {"fold": "none", "folds": 2}
+        flags = [_flag(name, value) for name, value in {**known, **fold}.items()]
+        flags += [_flag(name, value) for name, value in values.items() if value is not None]
+        flags += [_flag("option", f"{k}={_json(v)}") for k, v in sorted(own.options.items())]
+        if own.vgg16 is not None:
+            flags.append(_flag("vgg16", own.vgg16))
+        flags.append(_flag("licence", self.licence))
+        return " ".join(flags)
+
+    @field_validator("arms", "ensembles")
+    @classmethod
+    def _plain_names(cls, named: dict[str, Any]) -> dict[str, Any]:
+        for name in named:
+            if not re.fullmatch(r"[a-z0-9]+", name):
+                raise ValueError(f"{name!r}: use small letters and digits only")
+        return named
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "NetworksSettings":
+        for name, ensemble in self.ensembles.items():
+            strange = [member for member in ensemble.members if member not in self.arms]
+            if strange:
+                raise ValueError(f"ensemble {name!r}: no network {strange[0]!r} among the arms")
+            if name in self.arms:
+                raise ValueError(f"{name!r} is both a network and an ensemble; rename one")
+        for row in self.order:
+            if row not in {*self.arms, *self.ensembles}:
+                raise ValueError(f"order: {row!r} is neither a network nor an ensemble")
+        for arm in self.arms:
+            rounds = self.arms[arm].rounds or self.training.rounds
+            if rounds and not (self.arms[arm].iterations or self.training.iterations):
+                raise ValueError(f"arm {arm!r}: rounds are shares of the iterations; set those")
+        return self
+
+
+def scaled_rounds(shares: Mapping[str, int], repeat: int, iterations: int) -> dict[str, int]:
+    """Return the iterations of each loss of a round, the rounds together lasting `iterations`.
+
+    Parameters
+    ----------
+    shares : mapping of str to int
+        Loss to its share of a round, in order.
+    repeat : int
+        Number of rounds.
+    iterations : int
+        In all; each loss gets one at least.
+    """
+    whole = repeat * sum(shares.values())
+    return {loss: max(1, round(iterations * share / whole)) for loss, share in shares.items()}
+
+
+def _json(value: OptionValue) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 class Study(Settings):
     """One study: where its sheets are, and what each block does."""
 
@@ -237,6 +418,7 @@ class Study(Settings):
     model: ModelSettings | None = None
     survival: SurvivalSettings | None = None
     binary: BinarySettings | None = None
+    networks: NetworksSettings | None = None
     features: Path | None = Field(None, description="A feature table made elsewhere.")
     compare: CompareSettings = CompareSettings()
 
@@ -256,7 +438,7 @@ class Study(Settings):
         flags = [_flag("sessions", self.sessions), _flag("contrast", self.contrast)]
         if self.model:
             flags.append(_flag("outcome", self.model.outcome))
-        if self.radiomics.masks == "drawn":
+        if self.radiomics.masks == "drawn" or self.networks:
             flags.append("--drawn-masks")
         flags += [_flag("exclude", f"{who}={why}") for who, why in sorted(self.exclude.items())]
         return " ".join(flags)

@@ -19,6 +19,10 @@ wildcard_constraints:
     session="[A-Za-z0-9][A-Za-z0-9_-]*",
     contrast="[A-Za-z0-9][A-Za-z0-9_-]*",
     model="[a-z0-9_]+",
+    part="fold[0-9]+|test",
+    scheme="folds|test",
+    network="[a-z0-9]+",
+    run="final|fold-0",
 
 
 def checked(function, *arguments, **options):
@@ -247,6 +251,44 @@ def arm_features(study, arm):
     if settings.features and arm == settings.survival.features:
         return settings.features
     return f"results/{study}/cohort/features.tsv"
+
+
+def networks(study):
+    """The settings of a study's networks."""
+    return CONFIG.studies[study].networks
+
+
+def network_models(wildcards):
+    """The models whose mean makes a row of the comparison."""
+    settings = networks(wildcards.study)
+    folder = f"results/{wildcards.study}/networks/{wildcards.part}"
+    return [
+        f"{folder}/{member}/{settings.run_name}/model/model.json"
+        for member in settings.members(wildcards.network)
+    ]
+
+
+def model_folders(models):
+    """`--model FOLDER` for each model, quoted for the shell."""
+    return " ".join(f"--model {shlex.quote(os.path.dirname(path))}" for path in models)
+
+
+def held_out_pairs(wildcards):
+    """The predictions of every part of a scheme."""
+    return [
+        f"results/{wildcards.study}/predictions/{part}/{wildcards.network}/pairs.tsv"
+        for part in networks(wildcards.study).parts(wildcards.scheme)
+    ]
+
+
+def evaluations(study):
+    """The summaries that the table and the page of a study are made from."""
+    settings = networks(study)
+    return [
+        f"results/{study}/evaluation/{scheme}/{row}/summary.tsv"
+        for scheme in settings.schemes
+        for row in settings.rows
+    ]
 
 
 HELD_LOCKS = []

@@ -82,13 +82,13 @@ def evaluation_page(results: EvaluationResults) -> Page:
     if measured:
         sections += [
             _overview(results, names),
-            _worst_section(results),
-            _spread_section(results, names),
+            worst_section(results),
+            spread_section(results, names),
             _volume_section(results, names),
-            _slice_section(results, names),
+            slice_section(results, names),
             _details(results, names),
         ]
-    sections += [_definitions(results)]
+    sections += [definitions_section(results)]
     return Page(
         title="Evaluation of segmentations",
         subtitle="Predicted against reference masks: overlap, surface distances, volumes and"
@@ -171,7 +171,8 @@ def _overview(results: EvaluationResults, names: Sequence[str]) -> Section:
 # --- worst cases ------------------------------------------------------------------------------
 
 
-def _worst_section(results: EvaluationResults) -> Section:
+def worst_section(results: EvaluationResults) -> Section:
+    """Return the pictures that were made, and a list of cases, the lowest Dice first."""
     ranked = worst_first(results.cases)
     pictures = [_worst_picture(one, results.cases) for one in results.worst]
     listed = [measure_of(column) for column in _LISTED]
@@ -223,7 +224,8 @@ def _worst_picture(one: ShownCase, cases: pd.DataFrame) -> Picture:
 # --- spread, volumes, slices ------------------------------------------------------------------
 
 
-def _spread_section(results: EvaluationResults, names: Sequence[str]) -> Section:
+def spread_section(results: EvaluationResults, names: Sequence[str]) -> Section:
+    """Return box plots of Dice, surface Dice and distances by structure."""
     pictures = []
     for column in _DRAWN:
         measure = measure_of(column)
@@ -300,7 +302,8 @@ def _not_drawn(names: Sequence[str], most: int) -> list[str]:
     return [f"Drawn: the first {most} of {len(names)} structures; the tables have all."]
 
 
-def _slice_section(results: EvaluationResults, names: Sequence[str]) -> Section:
+def slice_section(results: EvaluationResults, names: Sequence[str]) -> Section:
+    """Return counts of slices, and Dice and distances over them."""
     measures = [measure for _, _, measure in SLICE_MEASURES]
     rows = []
     for name in names:
@@ -366,7 +369,8 @@ def _detail_row(results: EvaluationResults, name: str, measure: Measure) -> list
     ]
 
 
-def _definitions(results: EvaluationResults) -> Section:
+def definitions_section(results: EvaluationResults) -> Section:
+    """Return what each measure means, and the settings."""
     meanings = Table(
         "Columns of cases.tsv",
         ["Column", "Name", "Meaning"],
