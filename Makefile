@@ -34,7 +34,7 @@ demo: install demo/nact/images.tsv
 # Two workers, a file to one of them: fixtures that run a whole study are made once. The whole
 # studies come first, for they take longest.
 test: install
-	pytest tests/workflow tests/unit -m "not slow and not gpu" -n 2 --dist loadfile
+	pytest tests/workflow tests/unit -m "not slow and not gpu" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: install
 	pytest

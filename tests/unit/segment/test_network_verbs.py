@@ -137,7 +137,7 @@ def test_flags_without_meaning(t1, flags, error, words):
 def test_without_a_model_the_fitting_ones_are_named(t1, caplog):
     with caplog.at_level("INFO"):
         run("segment", t1, "--allow-empty")
-    assert "models for this kind of image (MR): --model stub" in caplog.text
+    assert "models for this kind of image (MR): --model hippocampus, stub" in caplog.text
     assert sidecar(t1.parent / "t1_segmentation.nii.gz")["measured"]["method"] != "network"
 
 
