@@ -1,69 +1,25 @@
 """`medpipe train`: networks from a sheet of images and masks, fold by fold."""
 
 import logging
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from cli.common import Quiet, Seed, Threads, numbers, progress, set_up
-from pipeline.errors import CohortError, GeometryError, MedpipeError, SettingsError
+from cli.common import Quiet, Seed, Threads, numbers, set_up
+from cli.training_cases import describe_cases, found_labels, with_folds
+from cli.training_fold import plan_text, train_fold
+from cli.training_outputs import Job, write_summary
+from pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import torch
+    pass
 
-    from pipeline.segment.losses import Schedule
-    from pipeline.segment.plan import Plan
-    from pipeline.segment.training.cache import Prepared
-    from pipeline.segment.training.fingerprint import CaseFingerprint, Fingerprint
-    from pipeline.segment.training.loop import State, Trainer
-    from pipeline.segment.training.settings import TrainingSettings
-    from pipeline.segment.training.sheet import TrainingRow
-    from pipeline.types import Volume
-
-CHECKPOINT, LOG, CURVE, VALIDATION = (
-    "checkpoint.safetensors", "log.tsv", "curve.png", "validation.tsv",
-)  # fmt: skip
-SUMMARY, MODEL, CARD, LOCK = "summary.tsv", "model", "model_card.md", ".train.lock"
-
-#: The fold in which every subject trains, and its folder.
+#: The fold in which every subject trains.
 NO_FOLD = "none"
-#: Seconds between two pictures of a curve while training goes on.
-_DRAW_S = 60.0
 _GB = 1 << 30
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class _Case:
-    """A row, its fold, and what its image looks like."""
-
-    row: "TrainingRow"
-    found: "CaseFingerprint"
-    fold: int | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """All that the folds share."""
-
-    sheet: Path
-    out: Path
-    settings: "TrainingSettings"
-    schedule: "Schedule"
-    device: "torch.device"
-    folds: tuple[int, ...]
-    max_seconds: float
-    memory_bytes: int
-    licence: str
-    planned: Mapping[str, Any]
-    kind: str | None
-    vgg16: Path | None
-    replace: bool
 
 
 def train(
@@ -185,7 +141,7 @@ def train(
 
     torch.set_num_threads(threads)
     rows = read_training_sheet(sheet)
-    named = _labels(labels) if labels else _found_labels(rows)
+    named = _labels(labels) if labels else found_labels(rows)
     found = pick_device(cast(Any, _one_of(device, ("auto", "cuda", "cpu"), "--device")))
     if precision == "auto":
         precision = "mixed" if found.type == "cuda" else "float32"
@@ -206,8 +162,8 @@ def train(
         patience=patience,
         seed=seed,
     )
-    cases = _with_folds(sheet, _described(sheet, rows, named), folds, seed)
-    job = _Job(
+    cases = with_folds(sheet, describe_cases(sheet, rows, named), folds, seed)
+    job = Job(
         sheet=sheet,
         out=out,
         settings=settings,
@@ -232,354 +188,15 @@ def train(
     )
     wanted = _wanted(fold, job.folds)
     if plan:
-        typer.echo(_plan_text(job, cases, wanted))
+        typer.echo(plan_text(job, cases, wanted))
         return
     try:
         for number in wanted:
-            _train_fold(job, cases, number)
+            train_fold(job, cases, number)
     except KeyboardInterrupt:
         _LOG.warning("stopped; the same command goes on from the last checkpoint in %s", out)
         raise typer.Exit(130) from None
-    typer.echo(str(_write_summary(job)))
-
-
-def _described(
-    sheet: Path, rows: Sequence["TrainingRow"], labels: Mapping[str, int]
-) -> list[_Case]:
-    """Read every image and mask once; tell all that do not fit at once."""
-    from pipeline.segment.training.fingerprint import describe_case
-
-    cases, problems = [], []
-    unknown: dict[int, str] = {}
-    for row in progress(rows, total=len(rows), what="reading"):
-        try:
-            image, mask = _load(row)
-            found = describe_case(image, mask, labels)
-        except MedpipeError as error:
-            problems.append(f"{sheet}:{row.row}: {error}")
-            continue
-        for value in found.unknown:
-            unknown.setdefault(value, row.name)
-        cases.append(_Case(row, found))
-    if problems:
-        raise CohortError(problems)
-    for value, name in sorted(unknown.items()):
-        _LOG.warning("value %d of masks (first: %s) has no label: it is background", value, name)
-    return cases
-
-
-def _load(row: "TrainingRow") -> tuple["Volume", "Volume"]:
-    from pipeline.geometry import check_same_grid
-    from pipeline.io import read_labels, read_volume
-
-    image, mask = read_volume(row.image), read_labels(row.mask)
-    check_same_grid(image.grid, mask.grid, (row.image.name, row.mask.name))
-    if mask.data.min() < 0:
-        raise GeometryError(f"{row.mask.name}: values below 0; a mask has 0, 1, 2 ...")
-    return image, mask
-
-
-def _with_folds(sheet: Path, cases: list[_Case], folds: int, seed: int) -> list[_Case]:
-    """Give each case the sheet's fold, or deal folds; refuse twins in two folds."""
-    from dataclasses import replace
-
-    from pipeline.segment.training.folds import deal_folds
-    from pipeline.segment.training.sheet import check_twins
-
-    if cases[0].row.fold is not None:
-        dealt: Sequence[int | None] = [case.row.fold for case in cases]
-    else:
-        volumes = [case.found.foreground_mm3 for case in cases]
-        dealt = deal_folds([c.row.group for c in cases], volumes, folds=folds, seed=seed)
-    found = [replace(case, fold=number) for case, number in zip(cases, dealt, strict=True)]
-    check_twins(sheet, [(case.row, case.fold, case.found.digest) for case in found])
-    return found
-
-
-def _train_fold(job: _Job, cases: Sequence[_Case], fold: int | None) -> None:
-    """Train, validate and store the model of one fold (None: of every subject)."""
-    from pipeline.io.tensors import read_tensors
-    from pipeline.runlock import claim
-    from pipeline.segment.training.checkpoint import digest, unpack
-    from pipeline.segment.training.loop import Trainer
-
-    training, held_out = _parts(cases, fold)
-    found, plan = _planned(job, training)
-    folder = job.out / _name(fold)
-    folder.mkdir(parents=True, exist_ok=True)
-    with claim(folder / LOCK):
-        asked: dict[str, Any] = {
-            "plan": plan.to_json(),
-            "settings": asdict(job.settings),
-            "training": _data(training),
-            "validation": _data(held_out),
-        }
-        trainer = Trainer(plan, job.settings, job.schedule, job.device)
-        if job.vgg16 is not None:
-            asked["vgg16"] = _start_from(job.vgg16, trainer)
-        checkpoint = folder / CHECKPOINT
-        if checkpoint.exists():
-            try:
-                unpack(read_tensors(checkpoint), trainer, asked)
-            except SettingsError as error:
-                if not job.replace:
-                    raise SettingsError(
-                        f"{checkpoint}: {error}; use another --out, or --replace to begin anew"
-                    ) from None
-                _LOG.warning("%s: %s; training begins anew", checkpoint, error)
-        if not trainer.can_go_on(job.max_seconds) and _is_complete(folder, fold):
-            _LOG.info("%s: nothing to do: %s", folder, trainer.state.stopped)
-            return
-        if trainer.can_go_on(job.max_seconds):
-            _run(job, trainer, training, held_out, folder, asked)
-        _LOG.info("%s: %s", folder, trainer.state.stopped)
-        scores = _validated(job, trainer, held_out, fold, folder)
-        _write_model(job, trainer, found, training, scores, fold, folder, digest(asked))
-
-
-def _start_from(path: Path, trainer: "Trainer") -> str:
-    """Give the layers of VGG-16 their weights from a file; return its sha256."""
-    from pipeline.io.tensors import read_tensors
-    from pipeline.provenance import sha256
-    from pipeline.segment.networks.psnet import load_vgg16
-
-    weights = read_tensors(path)
-    for network in (trainer.network, trainer.average):
-        if network is not None:
-            load_vgg16(network, weights)
-    return sha256(path)
-
-
-def _run(
-    job: _Job,
-    trainer: "Trainer",
-    training: Sequence[_Case],
-    held_out: Sequence[_Case],
-    folder: Path,
-    asked: Mapping[str, Any],
-) -> None:
-    from pipeline.io.tensors import write_tensors
-    from pipeline.segment.training.cache import Cache
-    from pipeline.segment.training.checkpoint import pack
-
-    drawn = [0.0]
-
-    def store(state: "State") -> None:
-        write_tensors(folder / CHECKPOINT, pack(trainer, asked))
-        _write_log(folder, state, list(trainer.plan.labels))
-        if state.stopped or time.monotonic() - drawn[0] > _DRAW_S:
-            _write_curve(job, folder, trainer)
-            drawn[0] = time.monotonic()
-
-    if trainer.state.iteration:
-        _LOG.info("%s: going on after iteration %d", folder, trainer.state.iteration)
-    cache = Cache(job.memory_bytes, folder)
-    ready, other = (_prepared(part, trainer.plan, cache) for part in (training, held_out))
-    trainer.run(ready, other, store, max_seconds=job.max_seconds)
-
-
-def _prepared(cases: Sequence[_Case], plan: "Plan", cache: Any) -> list["Prepared"]:
-    from pipeline.segment.training.cache import prepare_case
-
-    return [
-        prepare_case(case.row.name, *_load(case.row), plan, cache)
-        for case in progress(cases, total=len(cases), what="preparing")
-    ]
-
-
-def _validated(
-    job: _Job, trainer: "Trainer", cases: Sequence[_Case], fold: int | None, folder: Path
-) -> "pd.DataFrame":
-    """Segment the held-out images as in use, on their own grid, and write their Dice."""
-    import pandas as pd
-
-    from pipeline.evaluation.overlap import measure_overlap
-    from pipeline.io import write_table
-    from pipeline.segment.predict import PredictSettings, predict
-    from pipeline.segment.trained import Model
-
-    model = Model(trainer.plan, trainer.evaluated(), {}, _name(fold))
-    rows = []
-    for case in progress(cases, total=len(cases), what="validating"):
-        image, mask = _load(case.row)
-        found = predict(image, [model], PredictSettings(device=str(job.device))).labels
-        for name, value in trainer.plan.labels.items():
-            overlap = measure_overlap(
-                mask.data == value, found.data == value, image.grid.voxel_volume_mm3
-            )
-            rows.append(
-                {
-                    "subject": case.row.subject,
-                    "image": case.row.image.name,
-                    "label": name,
-                    "fold": fold,
-                    "dice": overlap.dice_3d,
-                    "reference_ml": overlap.reference_ml,
-                    "prediction_ml": overlap.prediction_ml,
-                }
-            )
-    table = pd.DataFrame(rows)
-    if rows:
-        write_table(folder / VALIDATION, table)
-    return table
-
-
-def _write_model(
-    job: _Job,
-    trainer: "Trainer",
-    found: "Fingerprint",
-    training: Sequence[_Case],
-    scores: "pd.DataFrame",
-    fold: int | None,
-    folder: Path,
-    identity: str,
-) -> None:
-    from pipeline.io import write_text
-    from pipeline.model_folder import DOCUMENT, save_model
-    from pipeline.provenance import package_versions, write_sidecars
-    from pipeline.segment.training.card import card_text, make_card
-
-    card = make_card(
-        trainer.plan,
-        found,
-        job.settings,
-        trainer.state,
-        name="every subject" if fold is None else f"fold {fold} of {len(job.folds)}",
-        licence=job.licence,
-        subjects=len({case.row.subject for case in training}),
-        validated=_metrics(scores),
-        versions=package_versions(),
-        identity=identity,
-    )
-    write_text(folder / MODEL / CARD, card_text(card, trainer.plan))
-    save_model(folder / MODEL, trainer.plan, trainer.weights(), card)
-    write_sidecars(
-        [folder / MODEL / DOCUMENT],
-        block="segment",
-        inputs=[job.sheet],
-        settings={"fold": fold, **asdict(job.settings)},
-        seed=job.settings.seed,
-        measured={"digest": identity, "seconds": trainer.state.seconds},
-    )
-
-
-def _metrics(scores: "pd.DataFrame") -> dict[str, dict[str, float]]:
-    """Return number, mean, SD and median of the Dice of each label."""
-    if scores.empty:
-        return {}
-    found = {}
-    for name, dice in scores.dropna(subset="dice").groupby("label", sort=False)["dice"]:
-        found[str(name)] = {
-            "cases": len(dice),
-            "dice_mean": float(dice.mean()),
-            "dice_sd": float(dice.std(ddof=1)) if len(dice) > 1 else 0.0,
-            "dice_median": float(dice.median()),
-        }
-    return found
-
-
-def _write_log(folder: Path, state: "State", labels: Sequence[str]) -> None:
-    import pandas as pd
-
-    from pipeline.io import write_table
-
-    rows = [
-        {
-            "iteration": record.iteration,
-            "loss_name": record.loss_name,
-            "loss": record.loss,
-            "rate": record.rate,
-            "seconds": round(record.seconds, 1),
-            **{f"dice_{n}": d for n, d in zip(labels, record.dice, strict=False)},
-            "dice_mean": record.score,
-        }
-        for record in state.history
-    ]
-    write_table(folder / LOG, pd.DataFrame(rows))
-
-
-def _write_curve(job: _Job, folder: Path, trainer: "Trainer") -> None:
-    from pipeline.io import write_bytes
-    from pipeline.report.training_figure import training_png
-
-    picture = training_png(
-        trainer.state.history,
-        list(trainer.plan.labels),
-        title=f"{trainer.plan.network}, {folder.name} of {job.sheet.name}",
-        best_iteration=trainer.state.best_iteration,
-    )
-    write_bytes(folder / CURVE, picture)
-
-
-def _write_summary(job: _Job) -> Path:
-    """Write a row for each fold that is there and label, and for all folds together."""
-    import pandas as pd
-
-    from pipeline.io import read_table, write_table
-
-    tables = {
-        str(fold): read_table(job.out / _name(fold) / VALIDATION)
-        for fold in job.folds
-        if (job.out / _name(fold) / VALIDATION).exists()
-    }
-    if not tables:
-        return job.out
-    if len(tables) > 1:
-        tables["all"] = pd.concat(tables.values())
-    rows = [
-        {"fold": fold, "label": label, **values}
-        for fold, table in tables.items()
-        for label, values in _metrics(table).items()
-    ]
-    write_table(job.out / SUMMARY, pd.DataFrame(rows))
-    return job.out / SUMMARY
-
-
-def _planned(job: _Job, training: Sequence[_Case]) -> tuple["Fingerprint", "Plan"]:
-    """Return fingerprint and plan; only the cases that train are looked at."""
-    from pipeline.segment.training.fingerprint import combine
-    from pipeline.segment.training.planning import make_plan
-
-    found = combine([case.found for case in training], kind=cast(Any, job.kind))
-    return found, make_plan(found, **job.planned)
-
-
-def _plan_text(job: _Job, cases: Sequence[_Case], wanted: Iterable[int | None]) -> str:
-    from pipeline.segment.training.card import describe_plan
-    from pipeline.segment.training.planning import memory_guess, on_meta, parameters
-
-    first = next(iter(wanted))
-    found, plan = _planned(job, _parts(cases, first)[0])
-    return describe_plan(
-        plan,
-        found,
-        job.settings,
-        parameters=parameters(on_meta(plan.network, plan.classes, plan.options)),
-        memory_bytes=memory_guess(plan),
-        folds={str(fold): sum(case.fold == fold for case in cases) for fold in job.folds},
-        device=job.device.type,
-    )
-
-
-def _parts(cases: Sequence[_Case], fold: int | None) -> tuple[list[_Case], list[_Case]]:
-    if fold is None:
-        return list(cases), []
-    return [c for c in cases if c.fold != fold], [c for c in cases if c.fold == fold]
-
-
-def _data(cases: Sequence[_Case]) -> dict[str, list[str]]:
-    return {case.row.name: [case.found.digest, case.found.mask_digest] for case in cases}
-
-
-def _name(fold: int | None) -> str:
-    return "final" if fold is None else f"fold-{fold}"
-
-
-def _is_complete(folder: Path, fold: int | None) -> bool:
-    from pipeline.model_folder import DOCUMENT
-
-    wanted = [folder / MODEL / DOCUMENT] + ([folder / VALIDATION] if fold is not None else [])
-    return all(path.exists() for path in wanted)
+    typer.echo(str(write_summary(job)))
 
 
 def _wanted(text: str, folds: Sequence[int]) -> list[int | None]:
@@ -605,18 +222,6 @@ def _labels(text: str) -> dict[str, int]:
             raise SettingsError(f"--labels {text}: give name=value, each name once: tumour=1")
         found[name] = int(value)
     return found
-
-
-def _found_labels(rows: Sequence["TrainingRow"]) -> dict[str, int]:
-    """Return a label for every value above 0 in any mask."""
-    import numpy as np
-
-    from pipeline.io import read_labels
-
-    values: set[int] = set()
-    for row in progress(rows, total=len(rows), what="looking for labels"):
-        values |= {int(v) for v in np.unique(read_labels(row.mask).data) if v > 0}
-    return {f"label{value}": value for value in sorted(values)}
 
 
 def _flip_axes(text: str, labels: Mapping[str, int]) -> tuple[int, ...]:
