@@ -14,10 +14,11 @@ from pipeline.report.text import number
 
 Values = npt.NDArray[np.float64]
 
-#: Boxes of one figure, and above how many it takes the whole width.
+#: Boxes of one figure, and from how many on it takes the whole width.
 MOST_BOXES, _WIDE_FROM = 12, 5
 HALF_PX, FULL_PX = 568, 1160
-_LETTER_PX = 7.0
+#: What is beside the boxes, and a letter of a name below them.
+_BESIDE_PX, _LETTER_PX = 84, 7.0
 #: Cases beyond the limits of agreement that are named.
 _MOST_NAMES = 6
 
@@ -34,13 +35,14 @@ def score_figures(
     title, axis : str
         Heading, and what is measured.
     """
-    wide = len(scores) >= _WIDE_FROM
-    width = FULL_PX if wide else HALF_PX
+    longest = max((len(name) for name, _ in scores), default=0)
+    fits = longest <= _letters(HALF_PX, len(scores))
+    width = HALF_PX if fits and len(scores) < _WIDE_FROM else FULL_PX
     parts = [scores[n : n + MOST_BOXES] for n in range(0, len(scores), MOST_BOXES)]
     return [
         (
             box_figure(
-                [_sample(name, values, width / len(part)) for name, values in part],
+                [_sample(name, values, _letters(width, len(part))) for name, values in part],
                 title=title if len(parts) == 1 else f"{title} ({number} of {len(parts)})",
                 axis=axis,
                 note="",
@@ -53,9 +55,14 @@ def score_figures(
     ]
 
 
-def _sample(name: str, values: Values, room_px: float) -> Sample:
+def _letters(width_px: int, boxes: int) -> int:
+    """Return how many letters of a name have room below each box, a gap between two names."""
+    return max(6, int((width_px - _BESIDE_PX) / max(boxes, 1) / _LETTER_PX) - 2)
+
+
+def _sample(name: str, values: Values, letters: int) -> Sample:
     finite = values[np.isfinite(values)]
-    short = plain(shorten(name, max(6, int(room_px / _LETTER_PX) - 2)))
+    short = plain(shorten(name, letters))
     return Sample(f"{short}\n(n = {finite.size})", [("", finite)])
 
 
