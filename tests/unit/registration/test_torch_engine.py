@@ -172,7 +172,7 @@ class TestMasks:
 
     def test_without_masks_it_is_forced(self):
         result = run(self.has, self.has_not)
-        assert result.jacobian.data[lesion(self.grid)].mean() < 0.95
+        assert result.jacobian.data[lesion(self.grid)].mean() < 0.9
         moved = np.linalg.norm(result.displacement.data, axis=-1)
         assert moved[body(self.grid) & self.around].max() > 1.0
 
