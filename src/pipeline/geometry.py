@@ -47,18 +47,16 @@ def same_grid(first: Geometry, second: Geometry) -> bool:
 
 
 def check_same_grid(first: Geometry, second: Geometry, names: tuple[str, str]) -> None:
-    """Raise GeometryError, in mm and with a remedy, unless the two grids agree."""
+    """Raise GeometryError unless the two grids agree.
+
+    The message states the difference in mm along each axis, what it likely means, and the command
+    that brings the second (`names`: its path) onto the grid of the first.
+    """
     if same_grid(first, second):
         return
-    if first.shape != second.shape:
-        what = f"{names[0]} has {first.shape} voxels, {names[1]} has {second.shape}"
-    else:
-        distance = grid_difference_mm(first, second)
-        what = f"corners of {names[0]} and {names[1]} lie up to {distance:.3g} mm apart"
-    raise GeometryError(
-        f"{what}; bring them onto one grid with `medpipe preprocess {names[1]} --like {names[0]}` "
-        "(and --as-mask for a mask)"
-    )
+    from pipeline.grid_difference import describe_difference
+
+    raise GeometryError(describe_difference(first, second, names))
 
 
 def flip_ras_lps(affine: npt.ArrayLike) -> npt.NDArray[np.float64]:
