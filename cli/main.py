@@ -39,6 +39,7 @@ VERBS = {
     "register-visits": "cli.register_visits",
     "register-next": "cli.register_next",
     "radiomics": "cli.radiomics",
+    "radiomics-ibsi": "cli.radiomics_ibsi",
     "filter": "cli.filter",
     "delta": "cli.delta",
     "rings": "cli.rings",

@@ -4,9 +4,11 @@ The default is 102 features in six classes. PyRadiomics' seventh class, NGTDM, i
 there are PyRadiomics' 107.
 
 IBSI codes are those of the reference manual of the Image Biomarker Standardisation Initiative
-(arXiv:1612.07003). Every feature with a code was checked on IBSI's digital phantom; where
-PyRadiomics follows another definition, `Feature.note` says how. An empty code means that IBSI
-does not have the feature.
+(arXiv:1612.07003). Every feature with a code is compared on IBSI's digital phantom with our own
+implementation of it (`pipeline.radiomics.ibsi`), which matches all reference values: where
+PyRadiomics gives another value, `Feature.matches_ibsi` is "no" and `Feature.note` says why. Where
+the values agree there but another preparation would part them, the note says that too. An empty
+code means that IBSI does not have the feature.
 
 Grey levels and numbers of voxels are counted, so texture features have unit 1; a voxel is the
 unit of length there. The 2-D diameters lie in planes of the stored grid; with axial slices, (i, j)
@@ -20,6 +22,7 @@ from typing import Literal, get_args
 from pipeline.errors import SettingsError
 
 FeatureClass = Literal["shape", "firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm"]
+Match = Literal["yes", "no", "not in IBSI"]
 
 #: Features per class, in the order of the columns (14 + 18 + 24 + 16 + 16 + 14 = 102).
 CLASS_COUNTS: dict[FeatureClass, int] = {
@@ -51,7 +54,9 @@ class Feature:
     definition : str
         What it measures.
     note : str
-        How it departs from the IBSI definition.
+        How its definition departs from that of IBSI, or how its preparation does.
+    matches_ibsi : str
+        "yes", "no", or "not in IBSI".
     """
 
     column: str
@@ -61,9 +66,35 @@ class Feature:
     ibsi: str
     definition: str
     note: str = ""
+    matches_ibsi: Match = "yes"
 
 
 _SAMPLE = "divides by N voxels; IBSI's reference values divide by N - 1"
+_MESH = (
+    "equal where the mesh is closed; PyRadiomics' has holes where voxels touch by an edge only, "
+    "which changes a ragged region by some 2 %"
+)
+_ORIGIN = (
+    "with a fixed bin width, levels start at a multiple of it; IBSI's start at the lower end of "
+    "re-segmentation, else at the lowest intensity"
+)
+
+#: What parts a class, or a feature of it, from IBSI although the definition is the same.
+_CLASS_NOTES: dict[FeatureClass, str] = {
+    "glcm": f"IBSI's way in 3-D, averaged over 13 directions; {_ORIGIN}",
+    "glrlm": f"IBSI's way in 3-D, averaged over 13 directions; {_ORIGIN}",
+    "glszm": _ORIGIN,
+    "gldm": f"IBSI's neighbouring grey level dependence (NGLDM), coarseness 0; {_ORIGIN}",
+    "ngtdm": _ORIGIN,
+}
+_FEATURE_NOTES = {
+    "shape_MeshVolume": _MESH,
+    "shape_SurfaceArea": _MESH,
+    "shape_Sphericity": _MESH,
+    "shape_SurfaceVolumeRatio": _MESH,
+    "firstorder_Entropy": _ORIGIN,
+    "firstorder_Uniformity": _ORIGIN,
+}
 
 _SHAPE = (
     ("Elongation", "1", "Q3CK", "second over longest principal axis; 1 is round, 0 a line"),
@@ -222,9 +253,15 @@ _TABLES: tuple[tuple[FeatureClass, tuple[tuple[str, ...], ...]], ...] = (
 
 
 def _feature(feature_class: FeatureClass, row: tuple[str, ...]) -> Feature:
-    name, unit, *rest = row
-    column = f"{feature_class}_{name}{_ENDINGS.get(unit, '')}"
-    return Feature(column, name, feature_class, unit, *rest)
+    """Return a feature of its row; a row ends with the way its definition departs from IBSI."""
+    name, unit, ibsi, definition, *departure = row
+    prefix = f"{feature_class}_{name}"
+    column = f"{prefix}{_ENDINGS.get(unit, '')}"
+    note = _FEATURE_NOTES.get(prefix, _CLASS_NOTES.get(feature_class, "")) if ibsi else ""
+    match: Match = ("no" if departure else "yes") if ibsi else "not in IBSI"
+    return Feature(
+        column, name, feature_class, unit, ibsi, definition, "".join(departure) or note, match
+    )
 
 
 #: The 102 features of the default classes, in the order of the columns of every feature table.
@@ -270,6 +307,7 @@ def describe(feature: Feature) -> dict[str, str]:
         "class": feature.feature_class,
         "unit": feature.unit,
         "ibsi": feature.ibsi,
+        "matches_ibsi": feature.matches_ibsi,
         "definition": feature.definition,
         "note": feature.note,
     }

@@ -110,5 +110,5 @@ def test_the_dictionary_is_printed_as_a_table():
     assert done.exit_code == 0
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert len(rows) == 108
-    assert {len(row) for row in rows} == {7}
+    assert {len(row) for row in rows} == {8}
     assert [row[0] for row in rows[1:103]] == list(COLUMNS)
