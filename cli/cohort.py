@@ -38,7 +38,8 @@ def cohort(
         typer.Option(help="Sets whose region may be empty: the subject stays. Default: of nact."),
     ] = None,
     classes: Annotated[
-        str, typer.Option(help="Feature classes to join; ngtdm is the seventh.")
+        str,
+        typer.Option(help="Feature classes to join; ngtdm is the seventh. all: what tables have."),
     ] = "shape,firstorder,glcm,glrlm,glszm,gldm",
     threads: Threads = 1,
     quiet: Quiet = False,
@@ -53,6 +54,7 @@ def cohort(
     from pipeline.cohort import (
         feature_dictionary,
         join_features,
+        joined_columns,
         parse_delta_set,
         parse_feature_set,
     )
@@ -90,7 +92,7 @@ def cohort(
     beside = {
         out_failures or target.with_name("failures.tsv"): failures,
         out_dictionary or target.with_name("dictionary.tsv"): feature_dictionary(
-            sets, deltas, classes.split(",")
+            sets, deltas, joined_columns(tables, classes.split(","))
         ),
     }
     write_table(target, features)

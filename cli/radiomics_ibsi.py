@@ -21,9 +21,9 @@ def radiomics_ibsi(
     out: Annotated[
         Path | None, typer.Option(help="Wide row. Default: IMAGE_ibsi.tsv beside the image.")
     ] = None,
-    out_long: Annotated[
-        Path | None, typer.Option(help="A row per feature. Default: IMAGE_ibsi_long.tsv.")
-    ] = None,
+    long: Annotated[
+        bool, typer.Option("--long", help="Also a table with a row per feature: OUT_long.tsv.")
+    ] = False,
     configuration: Annotated[
         Literal["A", "B", "C", "D", "E", "digital"] | None,
         typer.Option(help="Of IBSI's CT phantom, or of its digital phantom; sets all below."),
@@ -69,7 +69,7 @@ def radiomics_ibsi(
 ) -> None:
     """Measure the features of the Image Biomarker Standardisation Initiative, part 1.
 
-    Columns have the tags of IBSI's reference files; the long table adds codes and units.
+    Columns have the tags of IBSI's reference files; --long adds a table with codes and units.
 
     Example: medpipe radiomics-ibsi ct.nii.gz tumour.nii.gz --spacing 2,2,2
     --resegment -1000,400 --bin-width 25
@@ -103,9 +103,10 @@ def radiomics_ibsi(
     picture, region = read_volume(image), read_mask(mask, label=label)
     found = _measured(picture, region, settings, (str(image), str(mask)), allow_empty)
     ids = {"subject": subject, "session": session, "contrast": contrast}
-    targets = out or beside(image, "_ibsi.tsv"), out_long or beside(image, "_ibsi_long.tsv")
+    target = out or beside(image, "_ibsi.tsv")
+    targets = [target] + ([target.with_name(f"{target.stem}_long.tsv")] if long else [])
     _write(targets, image, mask, label, ids, settings, found)
-    typer.echo(f"{found.status}, {len(found.values)} values: {targets[0]}")
+    typer.echo(f"{found.status}, {len(found.values)} values: {target}")
 
 
 def _measured(
@@ -127,7 +128,7 @@ def _measured(
 
 
 def _write(
-    targets: tuple[Path, Path],
+    targets: list[Path],
     image: Path,
     mask: Path,
     label: int | None,
@@ -135,7 +136,7 @@ def _write(
     settings: "IbsiSettings",
     found: "Measured",
 ) -> None:
-    """Write both tables and their sidecars."""
+    """Write the wide table, the long one where a second name is given, and their sidecars."""
     from dataclasses import asdict
 
     import pandas as pd
@@ -155,7 +156,8 @@ def _write(
         "mask_sha256": sha256(mask),
     }
     write_table(targets[0], pd.DataFrame([ids | files | measured | found.values]))
-    write_table(targets[1], _long(ids, settings, found))
+    for path in targets[1:]:
+        write_table(path, _long(ids, settings, found))
     write_sidecars(
         targets,
         block="radiomics",

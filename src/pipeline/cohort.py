@@ -8,12 +8,16 @@ import pandas as pd
 
 from pipeline.errors import CohortError, SettingsError
 from pipeline.radiomics.delta import delta
-from pipeline.radiomics.dictionary import CLASS_COUNTS, columns_of, describe, features_of
+from pipeline.radiomics.describe import describe_column
+from pipeline.radiomics.dictionary import CLASS_COUNTS, columns_of
+from pipeline.radiomics.feature_columns import feature_columns
 
 #: Statuses of a feature row with which a subject can be modelled.
 COMPLETE = ("ok", "one_grey_level", "incomplete")
 #: Statuses of a region that treatment has made (nearly) vanish.
 VANISHED = ("empty_roi", "too_small")
+#: In place of classes: every feature that the tables have, of any image type or profile.
+ALL = ("all",)
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def join_features(
         Sets whose region may be empty or too small: the subject stays, the features that the
         region lacks are missing, and the column ``{set}_roi_empty`` is 1.
     classes : sequence of str
-        Feature classes to join; each table must have their columns.
+        Feature classes to join, or `ALL`; each table must have their columns.
 
     Returns
     -------
@@ -106,7 +110,7 @@ def join_features(
     """
     _check_names(sets, deltas, may_vanish)
     ordered = sorted(set(subjects))
-    features = columns_of(classes)
+    features = joined_columns(tables, classes)
     _check_tables(tables, features)
     rows, failures = [], []
     for subject in ordered:
@@ -125,20 +129,36 @@ def join_features(
     )
 
 
+def joined_columns(
+    tables: Mapping[tuple[str, str], pd.DataFrame], classes: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the features to join: of the classes, or for `ALL` those of the first table.
+
+    Raises
+    ------
+    CohortError
+        With `ALL`, when there is no table.
+    """
+    if tuple(classes) != ALL:
+        return columns_of(classes)
+    if not tables:
+        raise CohortError(["no feature table at all; look into failures and logs"])
+    first = tables[min(tables)]
+    return tuple(found.column for found in feature_columns(first.columns))
+
+
 def feature_dictionary(
-    sets: Sequence[FeatureSet],
-    deltas: Sequence[DeltaSet],
-    classes: Sequence[str] = tuple(CLASS_COUNTS),
+    sets: Sequence[FeatureSet], deltas: Sequence[DeltaSet], features: Sequence[str]
 ) -> pd.DataFrame:
     """Return one row per feature column of the joined table: meaning, unit, IBSI code."""
     rows = []
     changes = {d.name: f"({d.first} - {d.second}) / {d.first} of: " for d in deltas}
     for name in [item.name for item in sets] + list(changes):
-        for feature in features_of(classes):
-            names = {"column": f"{name}.{feature.column}", "set": name}
-            row = names | describe(feature) | names
+        for feature in features:
+            names = {"column": f"{name}.{feature}", "set": name}
+            row = names | describe_column(feature) | names
             if name in changes:
-                row |= {"unit": "1", "definition": changes[name] + feature.definition}
+                row |= {"unit": "1", "definition": changes[name] + row["definition"]}
             rows.append(row)
     return pd.DataFrame(rows)
 

@@ -19,6 +19,10 @@ Interpolation = Literal[
     "hamming", "cosine", "welch", "lanczos", "blackman",
 ]  # fmt: skip
 FeatureClass = Literal["shape", "firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm"]
+ImageType = Literal[
+    "original", "wavelet", "log", "square", "squareroot", "logarithm", "exponential", "gradient",
+    "lbp2d", "lbp3d",
+]  # fmt: skip
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -102,25 +106,74 @@ class RegisterSettings(Settings):
 
 
 class RadiomicsSettings(Settings):
-    """Fixed bin width per kind of image; masks, classes and grid of single images."""
+    """Fixed bin width per kind of image; masks, classes, filters and grid of single images."""
 
     bin_width_image: Positive = Field(25.0, description="Intensity units.")
     bin_width_jacobian: Positive = Field(0.1, description="Volume ratio.")
     masks: Literal["segment", "drawn"] = Field(
         "segment", description="Found by `segment`, or the sheet's, on the images as they are."
     )
+    profile: Literal["pyradiomics", "ibsi"] = Field(
+        "pyradiomics", description="Whose definitions: PyRadiomics 3.0.1, or IBSI-1 throughout."
+    )
     classes: tuple[FeatureClass, ...] = Field(
         ("shape", "firstorder", "glcm", "glrlm", "glszm", "gldm"),
-        description="Feature classes; ngtdm is the seventh.",
+        description="PyRadiomics' feature classes; ngtdm is the seventh.",
+    )
+    images: tuple[ImageType, ...] = Field(
+        ("original",), min_length=1, description="Image types of PyRadiomics, filters included."
+    )
+    log_sigma_mm: tuple[Positive, ...] = Field(
+        (), description="Widths of the Laplacian of Gaussian, for the image type log."
     )
     spacing_mm: float = Field(0.0, ge=0, description="Grid of the features; 0 keeps the voxels.")
     interpolation: Interpolation = Field("bspline3", description="Onto that grid.")
+    resegment: tuple[float, float] | None = Field(
+        None, description="profile ibsi: only intensities in this range count."
+    )
 
-    def image_flags(self) -> str:
-        """Return the flags of `medpipe radiomics` for an image that is no change map."""
-        names = ("classes", "spacing_mm", "interpolation")
+    @property
+    def verb(self) -> str:
+        """The verb of medpipe that measures an image."""
+        return "radiomics" if self.profile == "pyradiomics" else "radiomics-ibsi"
+
+    @property
+    def cohort_classes(self) -> str:
+        """Which features `medpipe cohort` joins."""
+        plain = self.profile == "pyradiomics" and self.images == ("original",)
+        return ",".join(self.classes) if plain else "all"
+
+    def image_flags(self, kind: str) -> str:
+        """Return the flags of `verb` for an image that is no change map."""
+        if self.profile == "ibsi":
+            return self._ibsi_flags()
+        names = ["classes", "spacing_mm", "interpolation"]
+        if self.images != ("original",):
+            names.append("images")
+        flags = [_flag("kind", kind), _flag("bin_width", self.bin_width_image)]
+        flags += [_flag(name, getattr(self, name)) for name in names]
+        if self.log_sigma_mm:
+            flags.append(_flag("log_sigma", self.log_sigma_mm))
+        return " ".join(flags)
+
+    def _ibsi_flags(self) -> str:
         flags = [_flag("bin_width", self.bin_width_image)]
-        return " ".join(flags + [_flag(name, getattr(self, name)) for name in names])
+        if self.spacing_mm:
+            cubic = "linear" if self.interpolation == "linear" else "cubic"
+            flags += [_flag("spacing", (self.spacing_mm,) * 3), _flag("interpolation", cubic)]
+        if self.resegment is not None:
+            flags.append(_flag("resegment", self.resegment))
+        return " ".join(flags)
+
+    @model_validator(mode="after")
+    def _fits_the_profile(self) -> "RadiomicsSettings":
+        if self.profile == "ibsi" and self.images != ("original",):
+            raise ValueError("profile ibsi measures the original image; leave images out")
+        if self.profile == "pyradiomics" and self.resegment is not None:
+            raise ValueError("resegment belongs to profile ibsi; leave it out")
+        if ("log" in self.images) != bool(self.log_sigma_mm):
+            raise ValueError("images: log and log_sigma_mm belong together; give both or neither")
+        return self
 
 
 class ModelSettings(Settings):
@@ -234,6 +287,9 @@ class TrainingOptions(Settings):
     weight_decay: float | None = Field(None, ge=0)
     schedule: Literal["cosine", "poly", "constant"] | None = None
     ema: float | None = Field(None, ge=0, lt=1, description="Running mean of the weights; 0: none.")
+    precision: Literal["float32", "mixed", "auto"] | None = Field(
+        None, description="mixed: 16 bits, twice as fast on a CPU that has bfloat16."
+    )
     batch: Count | None = Field(None, description="Patches a step.")
     patch: tuple[Count, Count, Count] | None = Field(None, description="Voxels.")
     spacing_mm: tuple[Positive, Positive, Positive] | None = Field(
@@ -350,6 +406,14 @@ class NetworksSettings(Settings):
             flags.append(_flag("vgg16", own.vgg16))
         flags.append(_flag("licence", self.licence))
         return " ".join(flags)
+
+    @field_validator("arms", "ensembles", mode="before")
+    @classmethod
+    def _without_null(cls, named: Any) -> Any:
+        """Leave out what a later file sets to null: a run with fewer networks than the study."""
+        if not isinstance(named, dict):
+            return named
+        return {name: value for name, value in named.items() if value is not None}
 
     @field_validator("arms", "ensembles")
     @classmethod

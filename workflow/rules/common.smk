@@ -186,8 +186,7 @@ def cohort_flags(study):
     if len(settings.sessions) > 1:
         return ""
     place = f"{settings.sessions[0]}/{settings.contrast}"
-    classes = ",".join(settings.radiomics.classes)
-    return f"--set baseline={place} --classes {classes}"
+    return f"--set baseline={place} --classes {settings.radiomics.cohort_classes}"
 
 
 def measured_image(wildcards):

@@ -75,13 +75,13 @@ rule radiomics_image:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
-        kind=lambda wildcards: "ct" if wildcards.contrast == "ct" else "mr",
+        verb=lambda wildcards: CONFIG.studies[wildcards.study].radiomics.verb,
         options=lambda wildcards: CONFIG.studies[
             wildcards.study
-        ].radiomics.image_flags(),
+        ].radiomics.image_flags("ct" if wildcards.contrast == "ct" else "mr"),
         version=BLOCK_VERSIONS["radiomics"],
     shell:
-        "medpipe radiomics {input.image:q} {input.mask:q} --kind {params.kind} {params.options}"
+        "medpipe {params.verb} {input.image:q} {input.mask:q} {params.options}"
         " --subject {wildcards.subject} --session {wildcards.session}"
         " --contrast {wildcards.contrast} --allow-empty --out {output:q}"
         " > {log:q} 2>&1"

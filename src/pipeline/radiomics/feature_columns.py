@@ -7,9 +7,10 @@ from dataclasses import dataclass
 #: Classes in the order in which readers meet them; those of PyRadiomics, then IBSI's others.
 CLASS_ORDER = (
     "shape", "shape2D", "firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm", "gldzm", "ngldm",
-    "morph", "morphology", "loc", "local", "stat", "ih", "ivh", "cm", "rlm", "szm", "dzm",
+    "morph", "loc", "stat", "ih", "ivh", "cm", "rlm", "szm", "dzm", "ngt", "ngl",
 )  # fmt: skip
-_PATTERN = re.compile(rf"^(?:(?P<image>.+)[._-])?(?P<name>{'|'.join(CLASS_ORDER)})_(?P<rest>.+)$")
+# IBSI's morph_mask_... describe the preparation
+_PATTERN = re.compile(rf"^(?:(?P<image>.+)[._-])?(?P<name>{'|'.join(CLASS_ORDER)})_(?!mask_).+$")
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 
 from pipeline.cohort import (
+    ALL,
     DeltaSet,
     FeatureSet,
     feature_dictionary,
     join_features,
+    joined_columns,
     parse_delta_set,
     parse_feature_set,
 )
@@ -148,7 +150,7 @@ def test_names_must_exist_and_be_distinct():
 
 def test_the_dictionary_describes_every_column():
     features, _ = join_features(["1"], tables("1"), **STUDY)
-    dictionary = feature_dictionary(SETS, DELTAS)
+    dictionary = feature_dictionary(SETS, DELTAS, COLUMNS)
     assert list(dictionary["column"]) == list(features.columns[2:])
     assert (dictionary["unit"] != "").all()
     row = dictionary.set_index("column").loc["deltarad.shape_MeshVolume_mm3"]
@@ -170,6 +172,25 @@ def test_the_optional_class_is_joined_when_asked_for_and_then_needed():
     assert failures.empty
     assert features.shape == (1, 1 + 107)
     assert features["baseline.ngtdm_Strength"].tolist() == [106.0]
-    assert feature_dictionary(sets, (), classes)["column"].tolist() == list(features.columns[1:])
+    told = feature_dictionary(sets, (), columns_of(classes))
+    assert told["column"].tolist() == list(features.columns[1:])
     with pytest.raises(CohortError, match="5 columns are missing, first ngtdm_Busyness"):
         join_features(["7"], {("baseline", "7"): table("7", 1.0)}, sets=sets, classes=classes)
+
+
+def test_all_joins_whatever_the_tables_hold():
+    names = ["glcm_Contrast", "wavelet-LLH_glcm_Contrast", "cm_contrast_3D_avg"]
+    row = {"subject": "7", "status": "ok", "reason": "", "voxels": 9} | dict.fromkeys(names, 1.5)
+    sets = (FeatureSet("baseline", "baseline", "ct"),)
+    found = {("baseline", "7"): pd.DataFrame([row])}
+    features, _ = join_features(["7"], found, sets=sets, classes=ALL)
+    assert list(features.columns) == ["subject", *(f"baseline.{name}" for name in names)]
+    told = feature_dictionary(sets, (), joined_columns(found, ALL)).set_index("column")
+    assert told["class"].tolist() == ["glcm", "glcm", "grey level co-occurrence"]
+    assert told.loc["baseline.cm_contrast_3D_avg", "ibsi"] == "ACUI"
+    assert "image wavelet-LLH" in told.loc["baseline.wavelet-LLH_glcm_Contrast", "definition"]
+    lacking = found | {("baseline", "8"): pd.DataFrame([row | {"subject": "8"}]).iloc[:, :-1]}
+    with pytest.raises(CohortError, match="subject 8: 1 columns are missing, first cm_contrast"):
+        join_features(["7", "8"], lacking, sets=sets, classes=ALL)
+    with pytest.raises(CohortError, match="no feature table at all"):
+        joined_columns({}, ALL)

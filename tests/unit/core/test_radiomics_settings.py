@@ -1,12 +1,15 @@
 """The radiomics settings: what a study may ask for, and the flags that the rule passes on."""
 
+from typing import get_args
+
 import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from pipeline.config import RadiomicsSettings, parse_config
+from pipeline.config import ImageType, RadiomicsSettings, parse_config
 from pipeline.errors import SettingsError
 from pipeline.radiomics.dictionary import CLASS_COUNTS
+from pipeline.radiomics.profile import IMAGE_KINDS
 
 
 def study(**radiomics):
@@ -21,9 +24,9 @@ def test_the_defaults_are_those_of_the_block():
 
 def test_the_flags_are_understood_by_the_verb(tmp_path):
     settings = parse_config(study(classes=["shape", "ngtdm"], spacing_mm=1, bin_width_image=10))
-    flags = settings.studies["one"].radiomics.image_flags().split()
+    flags = settings.studies["one"].radiomics.image_flags("ct").split()
     assert flags == [
-        "--bin-width=10.0", "--classes=shape,ngtdm", "--spacing-mm=1.0",
+        "--kind=ct", "--bin-width=10.0", "--classes=shape,ngtdm", "--spacing-mm=1.0",
         "--interpolation=bspline3",
     ]  # fmt: skip
     missing = [str(tmp_path / "image.nii.gz"), str(tmp_path / "mask.nii.gz")]
@@ -33,9 +36,31 @@ def test_the_flags_are_understood_by_the_verb(tmp_path):
     assert "No such option" not in done.output
 
 
+def test_filters_and_the_ibsi_profile_reach_their_verbs(tmp_path):
+    missing = [str(tmp_path / "image.nii.gz"), str(tmp_path / "mask.nii.gz")]
+    for settings in (
+        {"images": ["original", "log", "wavelet"], "log_sigma_mm": [1, 2]},
+        {"profile": "ibsi", "spacing_mm": 2, "resegment": [-1000, 400]},
+    ):
+        radiomics = parse_config(study(**settings)).studies["one"].radiomics
+        assert radiomics.cohort_classes == "all"
+        verb = [radiomics.verb, *missing, *radiomics.image_flags("ct").split()]
+        done = CliRunner().invoke(app, verb)
+        assert "image.nii.gz" in str(done.exception)
+        assert "No such option" not in done.output
+    assert RadiomicsSettings().cohort_classes == ",".join(CLASS_COUNTS)
+
+
+def test_settings_know_the_image_types_of_the_block():
+    assert get_args(ImageType) == IMAGE_KINDS
+
+
 @pytest.mark.parametrize(
     ("settings", "path"),
     [
+        ({"images": ["log"]}, "log and log_sigma_mm belong together"),
+        ({"images": ["square"], "profile": "ibsi"}, "leave images out"),
+        ({"resegment": [0, 1]}, "resegment belongs to profile ibsi"),
         ({"classes": ["shapes"]}, "studies.one.radiomics.classes"),
         ({"masks": "mine"}, "studies.one.radiomics.masks"),
         ({"spacing_mm": -1}, "studies.one.radiomics.spacing_mm"),

@@ -39,7 +39,16 @@ def run(folder, *options, mask="mask.nii.gz"):
 
 def test_a_wide_row_and_a_row_per_feature_with_sidecars(files):
     folder, image, mask = files
-    options = ["--resegment", "-60,60", "--bin-width", "10", "--by-slice", "--subject", "007"]
+    options = [
+        "--resegment",
+        "-60,60",
+        "--bin-width",
+        "10",
+        "--by-slice",
+        "--subject",
+        "007",
+        "--long",
+    ]
     done = run(folder, *options)
     assert done.exit_code == 0, done.output
     settings = IbsiSettings(resegment=(-60.0, 60.0), bin_width=10.0, dimensions=("2D", "2_5D"))
