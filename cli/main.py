@@ -41,6 +41,7 @@ VERBS = {
     "radiomics": "cli.radiomics",
     "radiomics-ibsi": "cli.radiomics_ibsi",
     "filter": "cli.filter",
+    "stability": "cli.stability",
     "delta": "cli.delta",
     "rings": "cli.rings",
     "features-report": "cli.features_report",

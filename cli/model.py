@@ -6,9 +6,20 @@ from typing import Annotated, Any, Literal
 import typer
 
 from cli.common import Quiet, Seed, beside, set_up
+from cli.stability_options import (
+    AgreementModel,
+    RepeatColumn,
+    Stability,
+    Threshold,
+    filter_files,
+    read_filter,
+)
+from pipeline.config import StabilitySettings
 from pipeline.errors import ModelError, SettingsError
 
 app = typer.Typer(help="Fit, compare and apply models.", no_args_is_help=True)
+
+_DEFAULT = StabilitySettings()
 
 Features = Annotated[Path, typer.Option(help="Table with a row per subject, columns set.feature.")]
 
@@ -40,6 +51,10 @@ def fit(
         "-12,3,1"
     ),
     max_features: Annotated[int, typer.Option(min=1, help="Most image features.")] = 30,
+    stability: Stability = _DEFAULT.stability,
+    stability_repeat_column: RepeatColumn = _DEFAULT.stability_repeat_column,
+    stability_model: AgreementModel = _DEFAULT.stability_model,
+    stability_threshold: Threshold = _DEFAULT.stability_threshold,
     out: Annotated[
         Path | None, typer.Option(help="Folder. Default: model_SET beside the table.")
     ] = None,
@@ -69,8 +84,20 @@ def fit(
         outcome=outcome,
         sources=(str(features), str(subjects)),
     )
+    stable = StabilitySettings(
+        stability=stability,
+        stability_repeat_column=stability_repeat_column,
+        stability_model=stability_model,
+        stability_threshold=stability_threshold,
+    )
     tables = fit_chain(
-        design, classifier=classifier, selection=selection, n_folds=folds, seed=seed, grid=grid
+        design,
+        classifier=classifier,
+        selection=selection,
+        n_folds=folds,
+        seed=seed,
+        grid=grid,
+        stability=read_filter(stable),
     )
     name = feature_set + ("_subtype" if with_subtype else "")
     folder = out or features.resolve().parent / f"model_{name}"
@@ -82,9 +109,10 @@ def fit(
     write_sidecars(
         [folder / n for n in ("predictions.tsv", "selection.tsv", "cv.tsv", "model.json")],
         block="model",
-        inputs=[features, subjects],
+        inputs=[features, subjects, *filter_files(stable)],
         settings=asked
         | {"classifier": classifier, "selection": selection, "folds": folds}
+        | stable.model_dump()
         | {"c_log2": c_log2, "gamma_log2": gamma_log2, "max_features": max_features},
         seed=seed,
         measured=tables.record["training"],

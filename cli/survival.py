@@ -7,6 +7,14 @@ import typer
 
 from cli import survival_report
 from cli.common import Quiet, Seed, beside, set_up
+from cli.stability_options import (
+    AgreementModel,
+    RepeatColumn,
+    Stability,
+    Threshold,
+    filter_files,
+    read_filter,
+)
 from pipeline.config import SurvivalSettings
 from pipeline.errors import ModelError, SettingsError
 
@@ -71,6 +79,10 @@ def fit(
     filter_keep: Annotated[float, typer.Option(help="Share of features the filter keeps.")] = (
         _DEFAULT.filter_keep
     ),
+    stability: Stability = _DEFAULT.stability,
+    stability_repeat_column: RepeatColumn = _DEFAULT.stability_repeat_column,
+    stability_model: AgreementModel = _DEFAULT.stability_model,
+    stability_threshold: Threshold = _DEFAULT.stability_threshold,
     l1_ratio: Annotated[float, typer.Option(help="1: LASSO; less: elastic net.")] = (
         _DEFAULT.l1_ratio
     ),
@@ -129,6 +141,10 @@ def fit(
             "unseen_centre": unseen_centre,
             "filter": filter,
             "filter_keep": filter_keep,
+            "stability": stability,
+            "stability_repeat_column": stability_repeat_column,
+            "stability_model": stability_model,
+            "stability_threshold": stability_threshold,
             "l1_ratio": l1_ratio,
             "lambda_min_ratio": lambda_min_ratio,
             "folds": folds,
@@ -170,7 +186,7 @@ def fit(
             *drawn,
         ],
         block="survival",
-        inputs=[features_table, subjects],
+        inputs=[features_table, subjects, *filter_files(settings)],
         settings=asked,
         seed=seed,
         measured={"development": int(design.development.sum())},
@@ -355,6 +371,7 @@ def _options(settings: SurvivalSettings) -> "SurvivalOptions":
             repeats=settings.repeats,
             rule=settings.rule,
             resamples=settings.resamples,
+            stability=read_filter(settings),
         ),
         cutoff=settings.cutoff,
         cutoff_months=settings.cutoff_months,

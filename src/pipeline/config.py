@@ -176,7 +176,22 @@ class RadiomicsSettings(Settings):
         return self
 
 
-class ModelSettings(Settings):
+class StabilitySettings(Settings):
+    """Features that are not stable under repetition are left out before any selection."""
+
+    stability: str = Field(
+        "", description="Table of `medpipe stability icc`, or repeated features; empty: none."
+    )
+    stability_repeat_column: str = Field(
+        "", description="Column of the repeats: the filter is then fitted in every fold."
+    )
+    stability_model: Literal["1,1", "2,1", "3,1"] = "1,1"
+    stability_threshold: float = Field(
+        0.75, gt=0, lt=1, description="Least lower limit of the interval of the correlation."
+    )
+
+
+class ModelSettings(StabilitySettings):
     """SVM-RFE with an RBF kernel, XGBoost on the same folds."""
 
     outcome: str = "response"
@@ -190,7 +205,7 @@ class ModelSettings(Settings):
 TermKind = Literal["continuous", "categorical", "spline"]
 
 
-class SurvivalSettings(Settings):
+class SurvivalSettings(StabilitySettings):
     """LASSO-Cox Rad-score, cut-off, Cox models with the nomogram's, validation."""
 
     time: str = Field("time_months", description="Column of subjects.tsv: months, above 0.")

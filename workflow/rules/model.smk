@@ -3,6 +3,8 @@ rule model:
     input:
         features="results/{study}/cohort/features.tsv",
         subjects=lambda wildcards: CONFIG.studies[wildcards.study].subjects,
+        stability=lambda wildcards: CONFIG.studies[wildcards.study].model.stability
+        or [],
     output:
         predictions="results/{study}/model/{model}/predictions.tsv",
         model="results/{study}/model/{model}/model.json",

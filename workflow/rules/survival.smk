@@ -3,6 +3,8 @@ rule survival_fit:
     input:
         features=lambda wildcards: arm_features(wildcards.study, wildcards.arm),
         subjects=lambda wildcards: CONFIG.studies[wildcards.study].subjects,
+        stability=lambda wildcards: CONFIG.studies[wildcards.study].survival.stability
+        or [],
     output:
         model="results/{study}/survival/{arm}/model.json",
         score="results/{study}/survival/{arm}/rad_score.json",

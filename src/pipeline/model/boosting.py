@@ -1,7 +1,7 @@
 """Gradient-boosted trees (XGBoost) on the same folds as the support vector machine."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,7 @@ def fit_boosting(
     extra_names: Sequence[str] = (),
     options: BoostingOptions | None = None,
     seed: int = 0,
+    stable: Callable[[Bool], Bool] | None = None,
 ) -> BoostingFit:
     """Choose the number of trees in cross-validation and train, on development rows only.
 
@@ -136,6 +137,9 @@ def fit_boosting(
         log loss, which moves smoothly where the AUC of a small fold jumps.
     seed : int
         Seed handed to XGBoost (nothing is sampled at these settings).
+    stable : callable, optional
+        Given training rows (n,), says which columns (p,) the trees may use; asked for each fold
+        and for all rows.
 
     Raises
     ------
@@ -153,7 +157,10 @@ def fit_boosting(
     rows = np.hstack([values, extra])
     parameters = _parameters(options, seed)
     boosters, losses = zip(
-        *(_train_fold(rows, positive, folds == f, parameters, options) for f in np.unique(folds)),
+        *(
+            _train_fold(_shown(rows, stable, folds != f), positive, folds == f, parameters, options)
+            for f in np.unique(folds)
+        ),
         strict=True,
     )
     loss_curve = np.mean(losses, axis=0)
@@ -161,7 +168,8 @@ def fit_boosting(
     held_out = np.empty(len(rows))
     for f, booster in zip(np.unique(folds), boosters, strict=True):
         held_out[folds == f] = _probabilities(booster, rows[folds == f], rounds)
-    final = xgboost.train(parameters, _matrix(rows, positive), num_boost_round=rounds)
+    shown = _shown(rows, stable, np.ones(len(rows), dtype=bool))
+    final = xgboost.train(parameters, _matrix(shown, positive), num_boost_round=rounds)
     shap = final.predict(_matrix(rows), pred_contribs=True)[:, :-1]
     record = json.loads(bytes(final.save_raw("json")))
     return BoostingFit(
@@ -172,6 +180,16 @@ def fit_boosting(
         loss_curve=loss_curve,
         rounds=rounds,
     )
+
+
+def _shown(rows: Float, stable: Callable[[Bool], Bool] | None, training: Bool) -> Float:
+    """Return the rows with the columns that are not stable hidden: no tree splits on them."""
+    if stable is None:
+        return rows
+    kept = stable(training)
+    shown = rows.copy()
+    shown[:, : kept.size][:, ~kept] = np.nan
+    return shown
 
 
 def _parameters(options: BoostingOptions, seed: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """One model of a study, from its rows to its tables: folds, fit, scores of every row."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from pipeline.model.design import (
 from pipeline.model.folds import assign_folds
 from pipeline.model.frozen import Frozen, from_record
 from pipeline.model.roc import auc, youden_threshold
+from pipeline.model.stability_filter import StabilityFilter, stable_columns
 from pipeline.model.svm_fit import Selection, fit_svm
 from pipeline.model.svm_grid import SvmGrid
 
@@ -69,6 +70,7 @@ def fit_chain(
     n_folds: int = 10,
     seed: int = 1,
     grid: SvmGrid | None = None,
+    stability: StabilityFilter | None = None,
 ) -> ModelTables:
     """Fit on the development rows, then score all rows once.
 
@@ -84,15 +86,19 @@ def fit_chain(
         Folds wanted, and the seed that deals the subjects.
     grid : SvmGrid
         Candidate settings of the support vector machine.
+    stability : StabilityFilter, optional
+        Leaves unstable features out, asked anew for the training rows of each fold.
     """
     rows = design.development
     # From here to `outcome` only development rows are in reach.
     training = _take(design, rows)
     folds = assign_folds(training.subjects, training.outcome, n_folds=n_folds, seed=seed)
     if classifier == "svm":
-        outcome = _svm(training, folds, selection, grid)
+        outcome = _svm(training, folds, selection, grid, _stable(training, stability))
     else:
-        outcome = _xgboost(training, folds, seed)
+        outcome = _xgboost(training, folds, seed, _stable(training, stability))
+    if stability is not None:
+        outcome.found["stability"] = stability.describe()
     record = outcome.model.to_record() | {
         "threshold": {"development_youden": youden_threshold(training.outcome, outcome.held_out)},
         "training": {
@@ -161,7 +167,20 @@ def _take(design: Design, rows: Bool) -> Design:
     )
 
 
-def _svm(training: Design, folds: Int, selection: Selection, grid: SvmGrid | None) -> _Outcome:
+def _stable(training: Design, stability: StabilityFilter | None) -> Callable[[Bool], Bool] | None:
+    if stability is None:
+        return None
+    names = np.array(training.subjects)
+    return lambda rows: stable_columns(stability, training.features, names[rows].tolist())
+
+
+def _svm(
+    training: Design,
+    folds: Int,
+    selection: Selection,
+    grid: SvmGrid | None,
+    stable: Callable[[Bool], Bool] | None,
+) -> _Outcome:
     fit = fit_svm(
         training.values,
         training.outcome,
@@ -171,6 +190,7 @@ def _svm(training: Design, folds: Int, selection: Selection, grid: SvmGrid | Non
         extra_names=training.extra_names,
         grid=grid,
         selection=selection,
+        stable=stable,
     )
     curve = pd.DataFrame(fit.curve, columns=["auc_cv", "cost", "gamma"])
     curve.insert(0, "n_features", np.arange(1, len(curve) + 1))
@@ -182,7 +202,9 @@ def _svm(training: Design, folds: Int, selection: Selection, grid: SvmGrid | Non
     return _Outcome(fit.model, fit.held_out, table, curve, found)
 
 
-def _xgboost(training: Design, folds: Int, seed: int) -> _Outcome:
+def _xgboost(
+    training: Design, folds: Int, seed: int, stable: Callable[[Bool], Bool] | None
+) -> _Outcome:
     from pipeline.model.boosting import fit_boosting
 
     fit = fit_boosting(
@@ -193,6 +215,7 @@ def _xgboost(training: Design, folds: Int, seed: int) -> _Outcome:
         extra=training.extra,
         extra_names=training.extra_names,
         seed=seed,
+        stable=stable,
     )
     curve = pd.DataFrame({"n_trees": np.arange(1, len(fit.loss_curve) + 1)})
     curve["log_loss_cv"] = fit.loss_curve

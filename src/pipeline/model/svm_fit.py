@@ -1,6 +1,6 @@
 """The study's classifier: SVM-RFE ranking, grid search in cross-validation, final refit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,6 +66,7 @@ def fit_svm(
     extra_names: Sequence[str] = (),
     grid: SvmGrid | None = None,
     selection: Selection = "nested",
+    stable: Callable[[Bool], Bool] | None = None,
 ) -> SvmFit:
     """Select features and settings and fit, on development rows only.
 
@@ -89,6 +90,9 @@ def fit_svm(
     selection : "nested" or "paper"
         "nested" ranks the features inside each fold; "paper" once on all development rows,
         so that the held-out rows have had a say in the ranking.
+    stable : callable, optional
+        Given training rows (n,), says which columns (p,) may be selected; asked for each fold
+        and for all rows, with "paper" for all rows only.
 
     Raises
     ------
@@ -99,15 +103,17 @@ def fit_svm(
     positive, folds = as_labels(labels, what="the development rows"), np.asarray(folds)
     extra = np.empty((len(values), 0)) if extra is None else extra
     columns = _usable_columns(values)
-    ranking = columns[_rank(values[:, columns], positive)]
+
+    def ranked_on(rows: Bool) -> Int:
+        mine = columns if stable is None else _stable_columns(columns, stable(rows))
+        part = values[:, mine] if rows.all() else values[np.ix_(rows, mine)]
+        return mine[_rank(part, positive[rows])]
+
+    ranking = ranked_on(np.ones(len(values), dtype=bool))
     held_rows = [folds == number for number in np.unique(folds)]
-    ranked = [
-        columns[_rank(values[np.ix_(~held, columns)], positive[~held])]
-        if selection == "nested"
-        else ranking
-        for held in held_rows
-    ]
-    size = min(grid.max_features, len(values) // 2, columns.size)
+    ranked = [ranked_on(~held) if selection == "nested" else ranking for held in held_rows]
+    fewest = min(order.size for order in (ranking, *ranked))
+    size = min(grid.max_features, len(values) // 2, fewest)
     data = [
         _fold_data(values[:, order[:size]], extra, positive, held)
         for order, held in zip(ranked, held_rows, strict=True)
@@ -138,6 +144,15 @@ def _usable_columns(values: Float) -> Int:
             "rows; look at the feature table, or choose another --feature-set"
         )
     return np.asarray(columns)
+
+
+def _stable_columns(columns: Int, stable: Bool) -> Int:
+    kept = columns[stable[columns]]
+    if kept.size == 0:
+        raise ModelError(
+            f"none of the {columns.size} features that vary is stable; look at the stability table"
+        )
+    return np.asarray(kept)
 
 
 def _rank(values: Float, positive: Bool) -> Int:

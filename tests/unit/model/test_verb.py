@@ -111,3 +111,19 @@ def test_mistakes_name_the_file(tables):
         _fit(tables, "x", "--c-log2", "1,2")
     with pytest.raises(ModelError, match="no predictions are named"):
         _run("compare")
+
+
+def test_unstable_features_are_left_out(tables):
+    names = [f"f{i}" for i in range(3)]
+    verdicts = pd.DataFrame({"feature": names, "verdict": ["unstable", "high", "stable"]})
+    write_table(tables / "stability.tsv", verdicts)
+    for name, *options in (["followup"], ["trees", "--classifier", "xgboost"]):
+        out = _fit(tables, name, "--feature-set", "followup", *options,
+                   "--stability", str(tables / "stability.tsv"))  # fmt: skip
+        record = json.loads((out / "model.json").read_text())
+        assert record["training"]["stability"] == {"by": "table", "stable": 2, "of": 3}
+        origin = json.loads((out / "model.json.prov.json").read_text())
+        assert origin["settings"]["stability_threshold"] == 0.75
+        assert "stability.tsv" in json.dumps(origin["inputs"])
+    ranked = read_table(tables / "model/followup/selection.tsv")
+    assert "followup.f0" not in set(ranked.loc[ranked["selected"] == 1, "feature"])

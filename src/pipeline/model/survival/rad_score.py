@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.errors import ModelError
 from pipeline.model.arrays import Float, Int
 from pipeline.model.scaling import Scaler, fit_scaler, standardise, usable
+from pipeline.model.stability_filter import StabilityFilter, stable_columns
 from pipeline.model.survival.feature_filter import FilterName, filter_features
 from pipeline.model.survival.frozen_score import RadScore
 from pipeline.model.survival.lasso_cox import LassoPath, PathOptions, lasso_path
@@ -46,6 +47,8 @@ class LassoOptions:
         Cross-validation; 0 repeats leave it out, which only the rule "count" can bear.
     resamples : int
         Bootstrap resamples for the selection frequency; 0 leaves it out.
+    stability : StabilityFilter, optional
+        Leaves unstable features out, before the other filter.
     """
 
     filter: FilterName = "none"
@@ -59,6 +62,7 @@ class LassoOptions:
     n_folds: int = 10
     repeats: int = 10
     resamples: int = 0
+    stability: StabilityFilter | None = None
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
@@ -91,7 +95,7 @@ class RadScoreFit:
     features : tuple of k str
         Features that entered the path: varying, and kept by the filter.
     dropped, filtered : tuples of str
-        Features that are constant or empty, and features left out by the filter.
+        Features that are constant or empty, and features left out by the filters.
     scaler : Scaler
         Statistics (k,) of the development rows.
     path : LassoPath
@@ -126,8 +130,9 @@ def fit_rad_score(
 ) -> RadScoreFit:
     """Develop a Rad-score on development rows.
 
-    The chain: drop constant and empty features; filter on raw values; fit the scaler; path;
-    repeated cross-validation; choose lambda; coefficients; selection frequency.
+    The chain: drop constant and empty features; leave unstable ones out; filter on raw values;
+    fit the scaler; path; repeated cross-validation; choose lambda; coefficients; selection
+    frequency.
 
     Parameters
     ----------
@@ -162,7 +167,7 @@ def fit_rad_score(
     order = np.argsort(np.asarray(subjects, dtype=str), kind="stable")
     values, outcome = values[order], outcome.take(order)
     subjects = [subjects[row] for row in order]
-    kept, dropped, filtered = _columns(values, features, options)
+    kept, dropped, filtered = _columns(values, features, subjects, options)
     raw = values[:, kept]
     scaler = fit_scaler(raw)
     scaled = standardise(scaler, raw)
@@ -198,7 +203,7 @@ def _check_table(values: Float, features: Sequence[str], subjects: Sequence[str]
 
 
 def _columns(
-    values: Float, features: Sequence[str], options: LassoOptions
+    values: Float, features: Sequence[str], subjects: Sequence[str], options: LassoOptions
 ) -> tuple[Int, tuple[str, ...], tuple[str, ...]]:
     """Return the kept columns, the names that carry nothing, and those filtered out."""
     varying = usable(values)
@@ -215,8 +220,10 @@ def _columns(
             len(dropped), ", ".join(dropped),
         )  # fmt: skip
     columns = np.flatnonzero(varying)
-    chosen = filter_features(values[:, columns], name=options.filter, share=options.filter_keep)
-    kept = columns[chosen]
+    names = [features[column] for column in columns.tolist()]
+    steady = columns[stable_columns(options.stability, names, subjects)]
+    chosen = filter_features(values[:, steady], name=options.filter, share=options.filter_keep)
+    kept = steady[chosen]
     left = set(columns.tolist()) - set(kept.tolist())
     return kept, dropped, tuple(features[column] for column in sorted(left))
 
@@ -273,7 +280,8 @@ def _freeze(
 def _details(
     outcome: Outcome, features: Sequence[str], kept: Int, step: int, options: LassoOptions
 ) -> dict[str, Any]:
-    return {
+    stability = {"stability": options.stability.describe()} if options.stability else {}
+    return stability | {
         "subjects": len(outcome),
         "events": int(outcome.event.sum()),
         "features_given": len(features),

@@ -1,0 +1,1 @@
+"""How far features hold when a scan, its position or its outline is repeated."""
