@@ -5,7 +5,8 @@ BIN := .venv/bin
 export OMP_NUM_THREADS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install demo test test-all lint bench bench-lasso bench-registration clean
+.PHONY: help install demo test test-all lint bench bench-lasso bench-registration bench-texture \
+	bench-radiomics bench-maps ibsi-table clean
 
 help:
 	@echo "make demo     install, make the simulated cohort, run the main study, print its table"
@@ -15,6 +16,10 @@ help:
 	@echo "make bench    seconds and peak memory per block and subject of the last run"
 	@echo "make bench-lasso  the LASSO-Cox path beside glmnet's (R with r-cran-glmnet)"
 	@echo "make bench-registration  engines side by side on lesions of known change and real pairs"
+	@echo "make bench-texture    107 features of one region beside PyRadiomics and Nyxus"
+	@echo "make bench-radiomics  a cohort beside PyRadiomics' batch command; memory of a whole CT"
+	@echo "make bench-maps       voxel-wise maps beside PyRadiomics' voxel mode"
+	@echo "make ibsi-table       agreement with the reference values of IBSI, by family"
 	@echo "make test-all also the slow tests"
 
 install: .venv/.installed
@@ -57,6 +62,18 @@ bench-lasso: install
 # `python -m scripts.registration_bench --help` lists what can be chosen.
 bench-registration: install .venv-bench/.installed
 	python -m scripts.registration_bench $(BENCH)
+
+bench-texture: install .venv-bench/.installed
+	python scripts/bench_texture.py
+
+bench-radiomics: install
+	python scripts/bench_radiomics.py $(BENCH)
+
+bench-maps: install
+	python scripts/bench_maps.py $(BENCH)
+
+ibsi-table: install
+	python scripts/ibsi_table.py
 
 .venv-bench/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-bench

@@ -9,15 +9,16 @@ import numpy as np
 from pipeline.errors import ImageError, SettingsError
 from pipeline.geometry import check_same_grid, index_to_world
 from pipeline.preprocess.kernels import Interpolation
-from pipeline.radiomics.calculate import calculate
+from pipeline.radiomics.calculate import TextureSettings, calculate
 from pipeline.radiomics.dictionary import CLASS_COUNTS, SIZE_COLUMNS, FeatureClass, columns_of
 from pipeline.radiomics.regrid import regrid
 from pipeline.types import Array1D, Array3D, Geometry, Volume
 
 Kind = Literal["subtraction", "jacobian", "mr", "ct"]
 Status = Literal[
-    "ok", "one_grey_level", "incomplete", "empty_roi", "too_small", "too_many_grey_levels"
-]
+    "ok", "one_grey_level", "incomplete", "empty_roi", "label_absent", "too_small",
+    "too_many_grey_levels", "not_finite", "geometry_mismatch", "unreadable", "failed",
+]  # fmt: skip
 
 #: With any other status, features are missing.
 COMPLETE: tuple[Status, ...] = ("ok", "one_grey_level")
@@ -110,8 +111,9 @@ def extract(
 ) -> FeatureRow:
     """Return the features of a region (102, or 107 with NGTDM), or why it does not have them.
 
-    Values are, bit for bit, those of ``RadiomicsFeatureExtractor`` (PyRadiomics 3.0.1, van
-    Griethuysen et al. 2017, doi:10.1158/0008-5472.CAN-17-0339) on the same voxels in float64.
+    Values are those of ``RadiomicsFeatureExtractor`` (PyRadiomics 3.0.1, van Griethuysen et al.
+    2017, doi:10.1158/0008-5472.CAN-17-0339) on the same voxels in float64, to nine digits: sums
+    are formed in another order.
     Like it, this looks at the voxels as stored: the surface mesh of a mirrored grid differs (by
     0.1 % on a smooth lesion, 2 % on a ragged one), and the 2-D diameters follow the planes of
     the grid. Bring image and mask to canonical orientation first for results that do not depend
@@ -158,20 +160,20 @@ def extract(
     SettingsError
         Width and count together, or a number without meaning.
     """
-    _check_settings(bin_width, bin_count, min_dimensions)
+    check_settings(bin_width, bin_count, min_dimensions)
     columns = columns_of(classes)
     check_same_grid(image.grid, mask.grid, names)
     inside = mask.data != 0
     if not inside.any():
         return _empty(columns, "the mask holds no voxel")
-    border = _border_voxels(inside)
+    border = border_voxels(inside)
     if spacing_mm is not None:
         image, mask = regrid(image, mask, spacing_mm=spacing_mm, interpolation=interpolation)
         inside = mask.data != 0
         if not inside.any():
             return _empty(columns, f"the mask holds no voxel on a grid of {spacing_mm:g} mm")
     voxels = int(np.count_nonzero(inside))
-    box = _bounding_box(inside)
+    box = bounding_box(inside)
     region = _crop(inside, image.grid, box)
     cropped = _crop(image.data, image.grid, box)
     preset = DISCRETISATION[kind]
@@ -179,7 +181,7 @@ def extract(
     outside = np.count_nonzero(clipped.data[region.data] != cropped.data[region.data])
     shell = FeatureRow(
         values=dict.fromkeys(columns, np.nan),
-        status=_size_status(region.data, min_voxels, min_dimensions),
+        status=size_status(region.data, min_voxels, min_dimensions),
         reason="",
         voxels=voxels,
         volume_mm3=voxels * image.grid.voxel_volume_mm3,
@@ -188,7 +190,10 @@ def extract(
         border_voxels=border,
         clipped_fraction=float(outside) / voxels,
     )
-    return _fill(shell, clipped, region, intensity_shift, classes)
+    texture = TextureSettings(
+        bin_width=shell.bin_width, bin_count=shell.bin_count, intensity_shift=intensity_shift
+    )
+    return fill(shell, clipped, region, texture, classes)
 
 
 def _empty(columns: Sequence[str], reason: str) -> FeatureRow:
@@ -196,28 +201,34 @@ def _empty(columns: Sequence[str], reason: str) -> FeatureRow:
     return FeatureRow(_row(sizes, columns), "empty_roi", reason, 0, 0.0)
 
 
-def _fill(
+def fill(
     shell: FeatureRow,
     image: Volume,
     region: Volume,
-    intensity_shift: float,
+    texture: TextureSettings,
     classes: Sequence[FeatureClass],
 ) -> FeatureRow:
-    """Run PyRadiomics on what the region can bear, and say what it could not."""
-    values = image.data[region.data]
+    """Return the row with what its region can bear, and what PyRadiomics could not say.
+
+    Parameters
+    ----------
+    shell : FeatureRow
+        Sizes and settings; its columns are those that are kept, its status "ok" or "too_small".
+    image, region : Volume
+        The region's bounding box: intensities, finite inside, and not 0 inside the region.
+    texture : TextureSettings
+        Grey levels and neighbours.
+    classes : sequence of str
+        What to compute; without the shape, nothing is for a region that is too small.
+    """
+    values = image.data[region.data != 0]
     if shell.status == "ok" and _too_many_levels(values, shell.bin_width):
         shell = replace(shell, status="too_many_grey_levels")
-    found = calculate(
-        image,
-        region,
-        classes if shell.status == "ok" else ("shape",),
-        bin_width=shell.bin_width,
-        bin_count=shell.bin_count,
-        intensity_shift=intensity_shift,
-    )
+    possible = tuple(c for c in classes if shell.status == "ok" or c == "shape")
+    found = calculate(image, region, possible, settings=texture)
     known = found.values
     if shell.status == "too_small":
-        known = {column: known[column] for column in SIZE_COLUMNS}
+        known = {column: known[column] for column in SIZE_COLUMNS if column in known}
     row = replace(
         shell,
         values=_row(known, tuple(shell.values)),
@@ -260,18 +271,21 @@ def _too_many_levels(values: Array1D, bin_width: float | None) -> bool:
     return bin_width is not None and float(np.ptp(values)) / bin_width > MAX_GREY_LEVELS
 
 
-def _size_status(region: Array3D, min_voxels: int, min_dimensions: int) -> Status:
+def size_status(region: Array3D, min_voxels: int, min_dimensions: int) -> Status:
+    """Return whether a region, cropped to its bounding box, is large enough."""
     extended = sum(n > 1 for n in region.shape)
     enough = np.count_nonzero(region) >= min_voxels and extended >= min_dimensions
     return "ok" if enough else "too_small"
 
 
-def _border_voxels(inside: Array3D) -> int:
+def border_voxels(inside: Array3D) -> int:
+    """Return how many voxels of a mask lie in the outermost layer of the grid."""
     inner = tuple(slice(1, -1) for _ in range(inside.ndim))
     return int(np.count_nonzero(inside) - np.count_nonzero(inside[inner]))
 
 
-def _bounding_box(inside: Array3D) -> tuple[slice, slice, slice]:
+def bounding_box(inside: Array3D) -> tuple[slice, slice, slice]:
+    """Return the smallest box around the voxels of a mask that is not empty."""
     ends = []
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)
@@ -305,7 +319,8 @@ def _clip(image: Volume, region: Volume, limits: tuple[float, float] | None, nam
     return Volume(data if limits is None else np.clip(data, *limits), image.grid)
 
 
-def _check_settings(bin_width: float | None, bin_count: int | None, min_dimensions: int) -> None:
+def check_settings(bin_width: float | None, bin_count: int | None, min_dimensions: int) -> None:
+    """Raise SettingsError for a number without meaning, or width and count together."""
     if bin_width is not None and bin_count is not None:
         raise SettingsError("bin width and bin count exclude each other; give one of them")
     if bin_width is not None and not 0 < bin_width < np.inf:

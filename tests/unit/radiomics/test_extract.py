@@ -1,4 +1,4 @@
-"""Features of a region: PyRadiomics' values to the last bit, and honest rows where it has none."""
+"""Features of a region: PyRadiomics' values to nine digits, and honest rows where it has none."""
 
 import itertools
 import logging
@@ -36,6 +36,11 @@ def reference(monkeypatch):
     return run
 
 
+def assert_same(found, expected):
+    """Sums in another order: nine digits, and next to nothing where PyRadiomics has 0."""
+    assert dict(found) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
 def region(shape, *boxes):
     data = np.zeros(shape, dtype=np.uint8)
     for box in boxes:
@@ -58,14 +63,12 @@ def on_grid(data, spacing_mm=(1.0, 1.0, 1.0), direction=None):
         ({"intensity_shift": 2000.0}, {"binWidth": 25, "voxelArrayShift": 2000}),
     ],
 )
-def test_values_are_those_of_pyradiomics_uncropped_bit_for_bit(
-    make_case, reference, spacing_mm, ours, theirs
-):
+def test_values_are_those_of_pyradiomics_uncropped(make_case, reference, spacing_mm, ours, theirs):
     image, mask = make_case(3, spacing_mm=spacing_mm)
     row = extract(image, mask, **ours)
     assert row.status == "ok"
     assert tuple(row.values) == COLUMNS
-    assert dict(row.values) == reference(image, mask, **theirs)
+    assert_same(row.values, reference(image, mask, **theirs))
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
@@ -73,7 +76,7 @@ def test_the_type_of_the_file_changes_nothing(make_case, reference, dtype):
     image, mask = make_case(5, high=400.0)
     stored = Volume(np.rint(image.data).astype(dtype), image.grid)
     found = extract(stored, mask, kind="ct")
-    assert dict(found.values) == reference(stored, mask, binWidth=25)
+    assert_same(found.values, reference(stored, mask, binWidth=25))
 
 
 def test_small_integers_do_not_overflow_in_the_bin_edges(make_case):
@@ -229,7 +232,7 @@ def test_one_slice_can_be_asked_for(make_case, reference):
     flat = Volume(region(mask.data.shape, np.s_[5:12, 5:12, 5:6]), mask.grid)
     row = extract(image, flat, min_dimensions=2)
     assert row.status == "ok"
-    assert dict(row.values) == reference(image, flat, binWidth=25)
+    assert_same(row.values, reference(image, flat, binWidth=25))
 
 
 @pytest.mark.parametrize("options", [{}, {"bin_count": 32}])
