@@ -13,6 +13,9 @@ from pipeline.errors import SettingsError
 
 Item = TypeVar("Item")
 
+#: Exit code of a run that finished although some cases could not be measured.
+EXIT_FAILED_CASES = 3
+
 #: Endings that belong together; `Path.suffix` would see only ".gz".
 _ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 

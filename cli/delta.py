@@ -5,10 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli.common import Quiet, set_up
-
-#: Exit code of a run that finished with rows that have no change at all.
-EXIT_FAILED_ROWS = 3
+from cli.common import EXIT_FAILED_CASES, Quiet, set_up
 
 
 def delta(
@@ -76,4 +73,4 @@ def delta(
         for _, row in found[found["status"] == "failed"].iterrows():
             where = f"{row['subject']}, {row['session_from']} to {row['session_to'] or '?'}"
             typer.echo(f"no change: {where}: {row['reason']}", err=True)
-        raise typer.Exit(EXIT_FAILED_ROWS)
+        raise typer.Exit(EXIT_FAILED_CASES)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.common import find_workflow
+from cli.common import EXIT_FAILED_CASES, find_workflow
 from pipeline.errors import MedpipeError
 
 #: import name -> distribution name
@@ -55,7 +55,12 @@ def info(
         "verbs": sorted(VERBS),
         "studies": sorted(path.stem for path in (root / "workflow/studies").glob("*.yaml")),
         "workflow": str(root),
-        "exit_codes": {"ok": EXIT_OK, "bug": EXIT_BUG, "user": EXIT_USER},
+        "exit_codes": {
+            "ok": EXIT_OK,
+            "bug": EXIT_BUG,
+            "user": EXIT_USER,
+            "failed_cases": EXIT_FAILED_CASES,
+        },
     }
     if as_json:
         typer.echo(json.dumps(facts, indent=2, sort_keys=True))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli.common import Quiet, Seed, Threads, beside, progress, set_up
-from cli.evaluation_pairs import Pair, find_pairs
+from cli.common import EXIT_FAILED_CASES, Quiet, Seed, Threads, beside, progress, set_up
+from cli.evaluation_pairs import Pair, find_pairs, read_pair
 from pipeline.errors import GeometryError, ImageError, ReadError
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pipeline.evaluation.tables import CaseResult
     from pipeline.report.evaluation_page import ShownCase
 
-#: Exit code of a run that finished with cases it could not evaluate.
-EXIT_FAILED_CASES = 3
 #: Key of the block's version in the sidecars.
 _BLOCK = "evaluate"
 
@@ -29,7 +27,8 @@ _LOG = logging.getLogger(__name__)
 
 def evaluate(
     reference: Annotated[
-        Path | None, typer.Argument(help="Reference labels: a file, or a folder of them.")
+        Path | None,
+        typer.Argument(help="Reference labels: a file (image or DICOM SEG), or a folder of them."),
     ] = None,
     prediction: Annotated[
         Path | None, typer.Argument(help="Predicted labels: a file, or a folder of equal names.")
@@ -42,7 +41,8 @@ def evaluate(
         ),
     ] = None,
     image: Annotated[
-        Path | None, typer.Option(help="Scan (or folder of them), for the pictures only.")
+        Path | None,
+        typer.Option(help="Scan (or folder of them), for pictures and the grid of DICOM SEG."),
     ] = None,
     labels: Annotated[
         str,
@@ -68,8 +68,9 @@ def evaluate(
 
     Writes cases.tsv (a row per case and structure), slices.tsv, summary.tsv (mean, SD, median,
     quartiles, 95 % bootstrap intervals), volumes.tsv (Bland-Altman) and report.html, worst cases
-    first. A case that cannot be measured keeps its row, with the reason; the others go on, and
-    the exit code is 3.
+    first. A DICOM SEG is put on the grid of the other mask (or of the scan), and its labels are
+    the numbers of its segments. A case that cannot be measured keeps its row, with the reason;
+    the others go on, and the exit code is 3.
 
     Example: medpipe evaluate references predictions --labels anterior=1,posterior=2
     """
@@ -146,7 +147,6 @@ def _measured(
     """Measure one case; what is wrong with its files becomes the reason of its row."""
     from pipeline.evaluation.case import measure_case
     from pipeline.evaluation.tables import CaseResult
-    from pipeline.io import read_labels
 
     names = (pair.reference.name, pair.prediction.name if pair.prediction else "")
     if pair.prediction is None:
@@ -154,8 +154,7 @@ def _measured(
         return CaseResult(pair.subject, *names, None, reason)
     try:
         measures = measure_case(
-            read_labels(pair.reference),
-            read_labels(pair.prediction),
+            *read_pair(pair),
             structures,
             tolerance_mm=tolerance_mm,
             plane=plane,
@@ -197,24 +196,24 @@ def worst_cases(
     """Return pictures of the cases that agree least, which are read again for it."""
     from pipeline.evaluation.summary import worst_first
 
-    by_subject = {p.subject: (p, p.prediction) for p in pairs if p.prediction is not None}
+    by_subject = {p.subject: p for p in pairs if p.prediction is not None}
     by_name = {structure.name: structure for structure in structures}
     # One picture per case, of its worst structure: one bad case must not fill the page.
     rows = worst_first(cases).drop_duplicates("subject").head(most)
     return [
-        _picture(*by_subject[row["subject"]], by_name[row["structure"]])
+        _picture(by_subject[row["subject"]], by_name[row["structure"]])
         for _, row in rows.iterrows()
     ]
 
 
-def _picture(pair: Pair, predicted: Path, structure: "Structure") -> "ShownCase":
-    from pipeline.io import read_labels, read_volume
+def _picture(pair: Pair, structure: "Structure") -> "ShownCase":
+    from pipeline.io import read_volume
     from pipeline.report.evaluation_page import WORST_PX, ShownCase
     from pipeline.report.evaluation_pictures import disagreement_sheet
     from pipeline.report.panels import sheet_png
     from pipeline.types import Volume
 
-    reference, prediction = read_labels(pair.reference), read_labels(predicted)
+    reference, prediction = read_pair(pair)
     scan, reason = None, "" if pair.image else "No scan was given."
     if pair.image is not None:
         try:

@@ -40,6 +40,7 @@ VERBS = {
     "register-next": "cli.register_next",
     "radiomics": "cli.radiomics",
     "radiomics-ibsi": "cli.radiomics_ibsi",
+    "radiomics-cohort": "cli.radiomics_cohort",
     "filter": "cli.filter",
     "stability": "cli.stability",
     "delta": "cli.delta",

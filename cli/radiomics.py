@@ -51,6 +51,29 @@ def radiomics(
         str, typer.Option(help="Of the image onto that grid: linear, bspline3, ...")
     ] = "bspline3",
     label: Annotated[int | None, typer.Option(help="Label of the mask. Default: not 0.")] = None,
+    labels: Annotated[
+        str, typer.Option(help="Many labels, a row each: tumour=1,node=2, or 1,2, or all.")
+    ] = "",
+    more_masks: Annotated[
+        list[Path] | None, typer.Option(help="Another mask of the image; may be repeated.")
+    ] = None,
+    images: Annotated[
+        str,
+        typer.Option(
+            help="Image types: original,wavelet,log,square,squareroot,logarithm,exponential,"
+            "gradient,lbp2d,lbp3d."
+        ),
+    ] = "original",
+    log_sigma: Annotated[
+        str, typer.Option(help="Widths in mm of the Laplacian of Gaussian, for log: 1,2,3.")
+    ] = "",
+    params: Annotated[
+        Path | None,
+        typer.Option(help="PyRadiomics' parameter file, instead of --kind, --bin-width, ..."),
+    ] = None,
+    long: Annotated[
+        bool, typer.Option("--long", help="Also a table with a row per value: OUT_long.tsv.")
+    ] = False,
     min_voxels: Annotated[int, typer.Option(min=1, help="Fewer voxels are too small.")] = 8,
     min_dimensions: Annotated[
         int, typer.Option(min=1, max=3, help="2 allows a region within one slice.")
@@ -83,11 +106,41 @@ def radiomics(
     """Measure shape, first-order and texture features (PyRadiomics 3.0.1) of one region.
 
     One row: what was measured, with which settings, a status with its reason, the features: 102,
-    or 107 with the class ngtdm.
+    or 107 with the class ngtdm. With several labels or masks, a row for each; with image types,
+    the features of each, its name in front (wavelet-LLH_glcm_Contrast), at the values that
+    PyRadiomics gives for the whole image.
 
     Example: medpipe radiomics subtraction.nii.gz tumour.nii.gz --kind subtraction
     """
     set_up(threads, quiet)
+    if labels or more_masks or params or long or log_sigma or images != "original":
+        from cli.radiomics_many import ManyOptions, measure_many
+
+        settings = {
+            "kind": kind,
+            "bin_width": bin_width,
+            "bin_count": bin_count,
+            "intensity_shift": intensity_shift,
+            "classes": classes,
+            "spacing_mm": spacing_mm,
+            "interpolation": interpolation,
+            "min_voxels": min_voxels,
+            "min_dimensions": min_dimensions,
+            "images": images,
+            "log_sigma": log_sigma,
+        }
+        asked = ManyOptions(
+            masks=(mask, *(more_masks or ())),
+            labels=labels or ("" if label is None else str(label)),
+            params=params,
+            settings=settings,
+            canonical=canonical,
+            allow_empty=allow_empty,
+            ids=(subject, session, contrast),
+            long=long,
+        )
+        measure_many(image, asked, out or beside(image, "_radiomics.tsv"))
+        return
     import logging
 
     import pandas as pd
