@@ -4,12 +4,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from cli.common import stem
-from pipeline.errors import CohortError, ReadError, SettingsError
+from pipeline.errors import CohortError, GeometryError, ReadError, SettingsError
+
+if TYPE_CHECKING:
+    from pipeline.types import Volume
 
 #: Files of a folder that are taken for images; results carry sidecars beside them.
-_IMAGES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+_IMAGES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,7 +31,7 @@ class Pair:
     prediction : Path or None
         Label image; None where there is no file of that name.
     image : Path or None
-        The scan, for the pictures only.
+        The scan, for the pictures; and for the grid of masks that are both DICOM SEG.
     """
 
     subject: str
@@ -109,6 +113,40 @@ def read_pair_sheet(path: Path) -> tuple[Pair, ...]:
     if problems:
         raise CohortError(problems)
     return tuple(pairs[subject][1] for subject in sorted(pairs))
+
+
+def read_pair(pair: Pair) -> tuple["Volume", "Volume"]:
+    """Return the labels of reference and prediction of a case that has both.
+
+    A DICOM SEG leaves out empty slices, and its labels are the numbers of its segments. It is put
+    on the grid of the other mask; where both are DICOM SEG, on that of the scan.
+
+    Raises
+    ------
+    ReadError, GeometryError
+        See `pipeline.io.read_labels`; or two DICOM SEG of other extents, and no scan.
+    """
+    from pipeline.geometry import same_grid
+    from pipeline.io import read_labels, read_volume
+    from pipeline.io.images import segmentation_in
+
+    reference, prediction = pair.reference, cast(Path, pair.prediction)
+    sparse = [segmentation_in(path) is not None for path in (reference, prediction)]
+    if sparse == [True, True]:
+        like = read_volume(pair.image).grid if pair.image is not None else None
+        found = read_labels(reference, like=like), read_labels(prediction, like=like)
+        if not same_grid(found[0].grid, found[1].grid):
+            raise GeometryError(
+                f"{reference} and {prediction}: two DICOM SEG, and each holds only the slices with "
+                "something in them; name the scan that they were drawn on (`--image`, or the "
+                "column image of the sheet)"
+            )
+        return found
+    if sparse[0]:
+        second = read_labels(prediction)
+        return read_labels(reference, like=second.grid), second
+    first = read_labels(reference)
+    return first, read_labels(prediction, like=first.grid if sparse[1] else None)
 
 
 def pair_folders(references: Path, predictions: Path, images: Path | None) -> tuple[Pair, ...]:

@@ -58,12 +58,18 @@ def import_model(
     set_up()
     from pipeline.errors import SettingsError
     from pipeline.model_adapters import kind_of
-    from pipeline.model_folder import import_archive, user_folders
+    from pipeline.model_folder import find_model, import_archive, user_folders
 
     if kind_of(file) is not None:
         raise SettingsError(
             f"{file}: a model of another program is not imported; it runs from its folder: "
             f"`medpipe segment IMAGE --model {file}`"
+        )
+    if file.is_dir():
+        folder = find_model(str(file))
+        raise SettingsError(
+            f"{file}: a folder, not an archive; it runs as it is, `medpipe segment IMAGE --model "
+            f"{folder}`, or pack it first: `zip -r {folder.resolve().name}.zip {folder}`"
         )
     typer.echo(str(import_archive(file, user_folders()[0])))
 

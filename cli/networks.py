@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from cli.common import Quiet, Seed, Threads, progress, set_up
+from cli.memory import memory_told
 from pipeline.errors import CohortError, MedpipeError, ReadError
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def part(
 
 
 @app.command()
+@memory_told("prediction", "use a smaller image or close other programs")
 def predict(
     sheet: Annotated[Path, typer.Argument(help="Table: subject, image, mask (held_out.tsv).")],
     model: Annotated[

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from cli.common import Quiet, Threads, beside, numbers, set_up
+from cli.memory import memory_told
+from cli.triples import whole_triple
 from pipeline.errors import EmptyRegionError, SettingsError
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ _METHODS = ("fcm",)
 _FEATURES = ("enhancement", "intensity")
 
 
+@memory_told("segmentation", "crop or resample the image first, or use a larger machine")
 def segment(
     image: Annotated[Path, typer.Argument(help="Image or 4-D series (a file or DICOM folder).")],
     out: Annotated[
@@ -86,6 +89,13 @@ def segment(
     overlap: Annotated[
         float, typer.Option(help="Of networks: part of a window that the next one covers again.")
     ] = 0.5,
+    window: Annotated[
+        str,
+        typer.Option(
+            help="Of networks: voxels of a window, 64,64,64; smaller ones need less memory. "
+            "Default: the model's patch."
+        ),
+    ] = "",
     mirror: Annotated[
         bool, typer.Option(help="Of networks: average over mirrored images as well.")
     ] = False,
@@ -102,7 +112,7 @@ def segment(
         float, typer.Option(help="Of networks: holes in a label up to this size are filled.")
     ] = 0.0,
     dicom_seg: Annotated[
-        Path | None, typer.Option(help="Of networks, on a DICOM series: DICOM SEG as well.")
+        Path | None, typer.Option(help="Of a DICOM series or enhanced image: DICOM SEG as well.")
     ] = None,
     threads: Threads = 1,
     quiet: Quiet = False,
@@ -114,13 +124,22 @@ def segment(
     Example: medpipe segment t1.nii.gz --model hippocampus
     """
     set_up(threads, quiet)
-    from cli.segment_network import NetworkOptions, name_fitting_models, segment_by_network
+    from cli.segment_network import (
+        NetworkOptions,
+        check_dicom,
+        name_fitting_models,
+        refuse_flags,
+        segment_by_network,
+        write_dicom,
+    )
 
+    check_dicom(image, dicom_seg, drawn=mask)
     if model and mask is None:
         network = NetworkOptions(
             models=model,
             device=device,
             overlap=overlap,
+            window=whole_triple(window, "--window"),
             mirror=mirror,
             uncertainty=uncertainty,
             largest_piece=largest_piece,
@@ -131,7 +150,8 @@ def segment(
             allow_empty=allow_empty,
             threads=threads,
         )
-        typer.echo(str(segment_by_network(image, out, network)[0]))
+        with memory_told(str(image), network.less_memory):
+            typer.echo(str(segment_by_network(image, out, network)[0]))
         return
     from dataclasses import asdict
 
@@ -164,6 +184,16 @@ def segment(
     if mask is not None:
         found, measured = _external(mask, label, series.grid)
     else:
+        refuse_flags(
+            {
+                "--mirror": mirror,
+                "--uncertainty": uncertainty,
+                "--window": window,
+                "--largest-piece": largest_piece,
+                "--piece-mm3": piece_mm3,
+                "--hole-mm3": hole_mm3,
+            }
+        )
         name_fitting_models(series.data)
         region = _on_grid(within, series.grid) if within is not None else None
         found, measured = _lesion(series, point, region, options)
@@ -175,9 +205,16 @@ def segment(
     voxels = int(np.count_nonzero(found))
     measured |= {"voxels": voxels, "volume_mm3": voxels * series.grid.voxel_volume_mm3}
     target = out or beside(image, "_segmentation.nii.gz")
+    written = [target]
     write_volume(target, Volume(found, series.grid))
+    if dicom_seg is not None:
+        on = measured.get("phase")
+        write_dicom(
+            dicom_seg, Volume(found, series.grid), image, {"lesion": 1}, "fuzzy C-means", on
+        )
+        written.append(dicom_seg)
     write_sidecars(
-        [target],
+        written,
         block="segment",
         inputs=[path for path in (image, mask, within) if path is not None],
         settings={

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-#: Air in CT is -1000; nothing in MR lies as far below zero.
-_CT_BELOW_HU = -500.0
-
 
 @dataclass(frozen=True)
 class NetworkOptions:
@@ -26,6 +23,7 @@ class NetworkOptions:
     models: str
     device: str
     overlap: float
+    window: tuple[int, int, int] | None
     mirror: bool
     uncertainty: bool
     largest_piece: bool
@@ -35,6 +33,18 @@ class NetworkOptions:
     phase: int | None
     allow_empty: bool
     threads: int
+
+    @property
+    def less_memory(self) -> str:
+        """What to do when memory runs out."""
+        if self.models.startswith("totalsegmentator"):
+            return "crop the image first, or use a machine with more memory"
+        fewer = "fewer models at once, " if "," in self.models else ""
+        fewer += "no --uncertainty, " if self.uncertainty else ""
+        return (
+            f"give smaller windows (`--window 64,64,64`, or less), {fewer}crop or resample the "
+            "image first, or use a machine with more memory"
+        )
 
 
 def segment_by_network(image: Path, out: Path | None, options: NetworkOptions) -> list[Path]:
@@ -47,15 +57,16 @@ def segment_by_network(image: Path, out: Path | None, options: NetworkOptions) -
     from pipeline.segment.predict import PredictSettings
 
     torch.set_num_threads(options.threads)
-    _check_dicom(image, options.dicom_seg)
     settings = PredictSettings(
         device=_device(options.device),
         overlap=options.overlap,
+        window=options.window,
         mirror=options.mirror,
         uncertainty=options.uncertainty,
         rules=LabelRules(options.largest_piece, options.piece_mm3, options.hole_mm3),
     )
-    answer = _answer(options.models.split(","), _image(image, options.phase), settings)
+    names = [name.strip() for name in options.models.split(",")]
+    answer = _answer(names, _image(image, options.phase), settings)
     found = answer.found
     for warning in found.warnings:
         LOGGER.warning("%s: %s", image, warning)
@@ -68,7 +79,8 @@ def segment_by_network(image: Path, out: Path | None, options: NetworkOptions) -
     written = [target, *_write_maps(target, found)]
     write_volume(target, found.labels)
     if options.dicom_seg is not None:
-        _write_dicom(options.dicom_seg, found, image, answer.labels, options)
+        values, phase = answer.labels, options.phase
+        write_dicom(options.dicom_seg, found.labels, image, values, options.models, phase)
         written.append(options.dicom_seg)
     write_sidecars(
         written,
@@ -85,19 +97,25 @@ def segment_by_network(image: Path, out: Path | None, options: NetworkOptions) -
     return written
 
 
+def refuse_flags(flags: Mapping[str, Any]) -> None:
+    """Refuse flags of networks that are given where no network runs."""
+    given = [flag for flag, value in flags.items() if value]
+    if given:
+        raise SettingsError(
+            f"{', '.join(given)}: of networks alone; name one with --model (see `medpipe models`), "
+            "or leave it out"
+        )
+
+
 def name_fitting_models(data: "Array3D") -> None:
     """Say which installed models fit an image's kind, if any does."""
     from pipeline.model_folder import models_in, search_path
+    from pipeline.segment.suitability import kind_of_image, modalities
 
-    kind = "CT" if float(data.min()) < _CT_BELOW_HU else "MR"
-    names = [e.name for e in models_in(search_path()) if kind in _modalities(e.card)]
+    kind = kind_of_image(data)
+    names = [e.name for e in models_in(search_path()) if kind in modalities(e.card)]
     if names:
         LOGGER.info("models for this kind of image (%s): --model %s", kind, ", ".join(names))
-
-
-def _modalities(card: Any) -> list[str]:
-    stated = str(card.get("modality", "")).upper().replace(",", " ").replace("/", " ")
-    return ["MR" if word.startswith("MR") else word for word in stated.split()]
 
 
 @dataclass(frozen=True)
@@ -135,12 +153,15 @@ def _answer(names: list[str], image: "Volume", settings: "PredictSettings") -> _
 def _own_answer(names: list[str], image: "Volume", settings: "PredictSettings") -> _Answer:
     from pipeline.model_folder import find_model, load_model, read_entry
     from pipeline.segment.predict import predict
+    from pipeline.segment.suitability import misfits
 
     folders = [find_model(name) for name in names]
     models = [load_model(folder) for folder in folders]
     entries = [read_entry(folder) for folder in folders]
+    found = predict(image, models, settings)
+    odd = dict.fromkeys(words for model in models for words in misfits(image, model.card))
     return _Answer(
-        predict(image, models, settings),
+        replace(found, warnings=(*odd, *found.warnings)),
         models[0].plan.labels,
         folders,
         [{"name": e.name, "weights_sha256": e.sha256} for e in entries],
@@ -175,20 +196,31 @@ def _write_maps(target: Path, found: "Prediction") -> list[Path]:
     return written
 
 
-def _write_dicom(
-    path: Path, found: "Prediction", image: Path, labels: Any, options: NetworkOptions
+def write_dicom(
+    path: Path,
+    labels: "Volume",
+    image: Path,
+    names: Mapping[str, int],
+    method: str,
+    phase: int | None,
 ) -> None:
+    """Write labels as DICOM SEG on the DICOM image that they were found in."""
     from pipeline.io.dicom_seg_write import write_segmentation
 
-    write_segmentation(path, found.labels, image, labels, algorithm=f"medpipe {options.models}")
+    write_segmentation(path, labels, image, names, algorithm=f"medpipe {method}", phase=phase)
 
 
-def _check_dicom(image: Path, dicom_seg: Path | None) -> None:
-    """Refuse before the network runs what could not be written after it."""
+def check_dicom(image: Path, dicom_seg: Path | None, *, drawn: Path | None) -> None:
+    """Refuse before anything is computed what could not be written after it."""
     if dicom_seg is None:
         return
     from pipeline.io.kinds import kind_of
 
+    if drawn is not None:
+        raise SettingsError(
+            "--dicom-seg says that a program found the region, and --mask brings one from "
+            "elsewhere; leave one of them out"
+        )
     if kind_of(image) != "dicom":
         raise SettingsError(
             f"--dicom-seg refers to the slices of a DICOM series, and {image} is none; leave it "

@@ -3,25 +3,29 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 
 from cli.common import Quiet, Seed, Threads, numbers, set_up
+from cli.memory import memory_told
 from cli.training_cases import describe_cases, found_labels, with_folds
 from cli.training_fold import plan_text, train_fold
 from cli.training_outputs import Job, write_summary
+from cli.triples import triple, whole_triple
 from pipeline.errors import SettingsError
-
-if TYPE_CHECKING:
-    pass
 
 #: The fold in which every subject trains.
 NO_FOLD = "none"
 _GB = 1 << 30
+_LESS_MEMORY = (
+    "give a smaller --batch or --patch or a narrower network (--max-parameters, --option "
+    "width=...), with another --out; or less to --memory-gb, which bounds the prepared images"
+)
 _LOG = logging.getLogger(__name__)
 
 
+@memory_told("training", _LESS_MEMORY)
 def train(
     sheet: Annotated[
         Path,
@@ -75,11 +79,16 @@ def train(
         float | None, typer.Option(help="Learning rate. Default: 2e-3, 1e-3, 1e-2 of these.")
     ] = None,
     weight_decay: Annotated[float, typer.Option(min=0.0)] = 1e-4,
+    momentum: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Of sgd; Nesterov's. Below 1.")
+    ] = 0.99,
     schedule: Annotated[str, typer.Option(help="cosine, poly or constant.")] = "cosine",
     ema: Annotated[
         float, typer.Option(help="Decay of the running mean of the weights; 0: none.")
     ] = 0.99,
-    augment: Annotated[bool, typer.Option(help="Vary the patches.")] = True,
+    augment: Annotated[
+        str, typer.Option(help="How much patches are varied: none, light, usual or strong.")
+    ] = "usual",
     flip: Annotated[
         str,
         typer.Option(
@@ -96,6 +105,13 @@ def train(
     max_minutes: Annotated[
         float | None, typer.Option(min=0.0, help="Training time of each fold, all runs together.")
     ] = None,
+    mirror: Annotated[
+        bool,
+        typer.Option(
+            help="Validate at the end as `medpipe segment --mirror` segments: the mean over images "
+            "mirrored along the axes of --flip."
+        ),
+    ] = False,
     licence: Annotated[
         str, typer.Option(help="Licence of the images, for the card.")
     ] = "not stated",
@@ -135,7 +151,7 @@ def train(
 
     from pipeline.registration.tensors import pick_device
     from pipeline.segment.losses import Schedule
-    from pipeline.segment.training.augment import Augmentation
+    from pipeline.segment.training.augment import augmentation_of
     from pipeline.segment.training.settings import USUAL_RATE, TrainingSettings, parse_rounds
     from pipeline.segment.training.sheet import read_training_sheet
 
@@ -154,10 +170,11 @@ def train(
         optimiser=cast(Any, optimiser),
         rate=usual if rate is None else rate,
         weight_decay=weight_decay,
+        momentum=momentum,
         schedule=cast(Any, schedule),
         ema=ema,
         precision=cast(Any, precision),
-        augmentation=Augmentation(flip_axes=_flip_axes(flip, named)) if augment else None,
+        augmentation=augmentation_of(augment, _flip_axes(flip, named)),
         validate_every=validate_every,
         patience=patience,
         seed=seed,
@@ -176,8 +193,8 @@ def train(
         planned={
             "network": network,
             "labels": named,
-            "spacing_mm": _triple(spacing, "--spacing"),
-            "patch": _whole_triple(patch, "--patch"),
+            "spacing_mm": triple(spacing, "--spacing"),
+            "patch": whole_triple(patch, "--patch"),
             "batch": batch,
             "options": _options(option or []) | ({"pretrained": True} if vgg16 else {}),
             "max_parameters": max_parameters,
@@ -185,6 +202,7 @@ def train(
         kind=None if _one_of(kind, ("auto", "ct", "mr"), "--kind") == "auto" else kind,
         vgg16=vgg16,
         replace=replace,
+        mirror=mirror,
     )
     wanted = _wanted(fold, job.folds)
     if plan:
@@ -248,24 +266,6 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             found[name] = value
     return found
-
-
-def _triple(text: str, flag: str) -> tuple[float, ...] | None:
-    if not text:
-        return None
-    values = numbers(text, flag)
-    if len(values) != 3 or min(values) <= 0:
-        raise SettingsError(f"{flag} {text}: give three numbers above 0, e.g. 1,1,3")
-    return values
-
-
-def _whole_triple(text: str, flag: str) -> tuple[int, ...] | None:
-    values = _triple(text, flag)
-    if values is None:
-        return None
-    if any(value != int(value) for value in values):
-        raise SettingsError(f"{flag} {text}: give whole numbers")
-    return tuple(int(value) for value in values)
 
 
 def _one_of(value: str, allowed: tuple[str, ...], flag: str) -> str:

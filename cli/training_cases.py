@@ -56,7 +56,8 @@ def load_case(row: "TrainingRow") -> tuple["Volume", "Volume"]:
     from pipeline.geometry import check_same_grid
     from pipeline.io import read_labels, read_volume
 
-    image, mask = read_volume(row.image), read_labels(row.mask)
+    image = read_volume(row.image)
+    mask = read_labels(row.mask, like=image.grid)
     check_same_grid(image.grid, mask.grid, (row.image.name, row.mask.name))
     if mask.data.min() < 0:
         raise GeometryError(f"{row.mask.name}: values below 0; a mask has 0, 1, 2 ...")

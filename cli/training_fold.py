@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,6 +38,7 @@ _LOG = logging.getLogger(__name__)
 
 def train_fold(job: Job, cases: Sequence[Case], fold: int | None) -> None:
     """Train, validate and store the model of one fold (None: of every subject)."""
+    from pipeline.io.atomic import make_folder, refusals_told
     from pipeline.io.tensors import read_tensors
     from pipeline.runlock import claim
     from pipeline.segment.training.checkpoint import digest, unpack
@@ -45,8 +47,10 @@ def train_fold(job: Job, cases: Sequence[Case], fold: int | None) -> None:
     training, held_out = split_cases(cases, fold)
     found, plan = _planned(job, training)
     folder = job.out / folder_name(fold)
-    folder.mkdir(parents=True, exist_ok=True)
-    with claim(folder / LOCK):
+    make_folder(folder)
+    with refusals_told(folder / LOCK):
+        lock = claim(folder / LOCK)
+    with lock:
         asked: dict[str, Any] = {
             "plan": plan.to_json(),
             "settings": asdict(job.settings),
@@ -66,7 +70,7 @@ def train_fold(job: Job, cases: Sequence[Case], fold: int | None) -> None:
                         f"{checkpoint}: {error}; use another --out, or --replace to begin anew"
                     ) from None
                 _LOG.warning("%s: %s; training begins anew", checkpoint, error)
-        if not trainer.can_go_on(job.max_seconds) and is_complete(folder, fold):
+        if not trainer.can_go_on(job.max_seconds) and is_complete(folder, fold, job.mirror):
             _LOG.info("%s: nothing to do: %s", folder, trainer.state.stopped)
             return
         if trainer.can_go_on(job.max_seconds):
@@ -97,6 +101,7 @@ def _run(
     folder: Path,
     asked: Mapping[str, Any],
 ) -> None:
+    from pipeline.io.scratch import put_aside
     from pipeline.io.tensors import write_tensors
     from pipeline.segment.training.cache import Cache
     from pipeline.segment.training.checkpoint import pack
@@ -112,7 +117,7 @@ def _run(
 
     if trainer.state.iteration:
         _LOG.info("%s: going on after iteration %d", folder, trainer.state.iteration)
-    cache = Cache(job.memory_bytes, folder)
+    cache = Cache(job.memory_bytes, partial(put_aside, folder=folder))
     ready, other = (_prepared(part, trainer.plan, cache) for part in (training, held_out))
     trainer.run(ready, other, store, max_seconds=job.max_seconds)
 
@@ -137,11 +142,14 @@ def _validated(
     from pipeline.segment.predict import PredictSettings, predict
     from pipeline.segment.trained import Model
 
-    model = Model(trainer.plan, trainer.evaluated(), {}, folder_name(fold))
+    augmentation = job.settings.augmentation
+    card = {"mirror_axes": list(augmentation.flip_axes) if augmentation else []}
+    model = Model(trainer.plan, trainer.evaluated(), card, folder_name(fold))
+    settings = PredictSettings(device=str(job.device), mirror=job.mirror)
     rows = []
     for case in progress(cases, total=len(cases), what="validating"):
         image, mask = load_case(case.row)
-        found = predict(image, [model], PredictSettings(device=str(job.device))).labels
+        found = predict(image, [model], settings).labels
         for name, value in trainer.plan.labels.items():
             overlap = measure_overlap(
                 mask.data == value, found.data == value, image.grid.voxel_volume_mm3

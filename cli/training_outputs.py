@@ -39,6 +39,7 @@ class Job:
     kind: str | None
     vgg16: Path | None
     replace: bool
+    mirror: bool
 
 
 def folder_name(fold: int | None) -> str:
@@ -46,12 +47,14 @@ def folder_name(fold: int | None) -> str:
     return "final" if fold is None else f"fold-{fold}"
 
 
-def is_complete(folder: Path, fold: int | None) -> bool:
-    """Tell whether a fold has its model and, where cases are held out, their Dice."""
-    from pipeline.model_folder import DOCUMENT
+def is_complete(folder: Path, fold: int | None, mirror: bool) -> bool:
+    """Tell whether a fold has its model and, where cases are held out, their Dice as asked for."""
+    from pipeline.model_folder import DOCUMENT, read_entry
 
-    wanted = [folder / MODEL / DOCUMENT] + ([folder / VALIDATION] if fold is not None else [])
-    return all(path.exists() for path in wanted)
+    if not (folder / MODEL / DOCUMENT).exists() or fold is None:
+        return (folder / MODEL / DOCUMENT).exists()
+    measured = read_entry(folder / MODEL).card.get("validation", {"mirror": False})
+    return (folder / VALIDATION).exists() and measured["mirror"] == mirror
 
 
 def write_log(folder: Path, state: "State", labels: Sequence[str]) -> None:
@@ -110,12 +113,13 @@ def write_model(
         found,
         job.settings,
         trainer.state,
-        name="every subject" if fold is None else f"fold {fold} of {len(job.folds)}",
+        name="every subject of the sheet" if fold is None else f"fold {fold} of {len(job.folds)}",
         licence=job.licence,
         subjects=len({case.row.subject for case in training}),
         validated=metrics(scores),
         versions=package_versions(),
         identity=identity,
+        mirror=job.mirror and bool(len(scores)),
     )
     write_text(folder / MODEL / CARD, card_text(card, trainer.plan))
     save_model(folder / MODEL, trainer.plan, trainer.weights(), card)

@@ -299,7 +299,11 @@ class TrainingOptions(Settings):
     repeat: Count | None = Field(None, description="How often the rounds run.")
     optimiser: Literal["adamw", "adam", "sgd"] | None = None
     rate: Positive | None = Field(None, description="Learning rate.")
+    momentum: float | None = Field(None, ge=0, lt=1, description="Nesterov's, for sgd.")
     weight_decay: float | None = Field(None, ge=0)
+    augment: Literal["none", "light", "usual", "strong"] | None = Field(
+        None, description="How much patches vary."
+    )
     schedule: Literal["cosine", "poly", "constant"] | None = None
     ema: float | None = Field(None, ge=0, lt=1, description="Running mean of the weights; 0: none.")
     precision: Literal["float32", "mixed", "auto"] | None = Field(

@@ -12,6 +12,7 @@ from pipeline.errors import MedpipeError, ReadError, SettingsError
 from pipeline.io.archives import unpacked
 from pipeline.io.documents import read_json, write_json
 from pipeline.io.tensors import read_tensors, write_tensors
+from pipeline.model_adapters.recognise import foreign_archive, foreign_folder
 from pipeline.segment.plan import Plan
 from pipeline.segment.trained import Model
 
@@ -170,7 +171,15 @@ def find_model(name: str, paths: Iterable[Path] | None = None) -> Path:
     for entry in entries:
         if entry.name == name:
             return entry.folder
-    if Path(name).exists():
+    if Path(name).is_file():
+        raise ReadError(
+            f"{name}: a file, and a model is a folder; `medpipe models import {name}` installs an "
+            "archive"
+        )
+    if Path(name).is_dir():
+        foreign = "" if (Path(name) / DOCUMENT).is_file() else foreign_folder(Path(name))
+        if foreign:
+            raise ReadError(f"{name}: not a model, but {foreign}")
         return read_entry(Path(name)).folder
     there = ", ".join(entry.name for entry in entries) or "none"
     raise ReadError(
@@ -193,6 +202,11 @@ def import_archive(path: Path, target_root: Path) -> Path:
     """
     with unpacked(path, target_root) as folder:
         documents = sorted([*folder.glob(DOCUMENT), *folder.glob(f"*/{DOCUMENT}")])
+        if not documents:
+            files = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+            foreign = foreign_archive(files)
+            if foreign:
+                raise ReadError(f"{path}: no model of medpipe but {foreign}")
         if len(documents) != 1:
             raise ReadError(
                 f"{path}: holds {len(documents)} models where one is needed: {DOCUMENT} and "

@@ -15,7 +15,8 @@ FORBIDDEN = {
     "sitk.WriteTransform", "nib.load", "nib.save", "nibabel.load", "nibabel.save",
     "pydicom.dcmread", "pd.read_csv", "pd.read_table", "pd.read_pickle", "pd.read_excel",
     "pd.read_json", "np.load", "np.loadtxt", "np.genfromtxt", "np.fromfile", "np.memmap",
-    "gzip.open", "tarfile.open", "zipfile.ZipFile", "yaml.load",
+    "gzip.open", "tarfile.open", "zipfile.ZipFile", "yaml.load", "mmap.mmap",
+    "tempfile.TemporaryFile",
 }  # fmt: skip
 
 #: Never, not even there: they run what a file says, or unpack where it says.

@@ -65,24 +65,44 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary = target.parent / name
     _OPEN.add(name)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        remove_stale(target.parent)
-        yield temporary
-        _sync(temporary)
-        if _same_bytes(temporary, target):
-            temporary.unlink()
-        else:
-            os.replace(temporary, target)
-            with contextlib.suppress(OSError):  # some network disks cannot sync a folder
-                _sync(target.parent)
-    except OSError as error:
-        if error.errno in _REFUSALS and _concerns(error, target):
-            raise WriteError(f"{target}: {_REFUSALS[error.errno]}") from error
-        raise
+        with refusals_told(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            remove_stale(target.parent)
+            yield temporary
+            _sync(temporary)
+            if _same_bytes(temporary, target):
+                temporary.unlink()
+            else:
+                os.replace(temporary, target)
+                with contextlib.suppress(OSError):  # some network disks cannot sync a folder
+                    _sync(target.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         _OPEN.discard(name)
+
+
+@contextlib.contextmanager
+def refusals_told(target: Path) -> Iterator[None]:
+    """Turn what the disk or its owner refuses about `target` into a WriteError with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _REFUSALS and _concerns(error, target):
+            raise WriteError(f"{target}: {_REFUSALS[error.errno]}") from error
+        raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where they are missing.
+
+    Raises
+    ------
+    WriteError
+        The disk is full or read-only, the place is not ours, or a file is in the way.
+    """
+    with refusals_told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def write_bytes(target: Path, content: bytes) -> None:

@@ -2,6 +2,8 @@
 
 import logging
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import EmptyRegionError, GeometryError, ReadError
-from pipeline.geometry import world_to_index
+from pipeline.geometry import index_to_world, world_to_index
 from pipeline.io.dicom import check_pixels, pixels_of
 from pipeline.io.dicom_headers import (
     SEGMENTATION_CLASSES,
@@ -31,13 +33,25 @@ _SAME_PLACE_VOXELS = 0.02
 
 
 def find_segmentation(path: Path) -> Path | None:
-    """Return the one DICOM SEG that `path` is or that its folder holds, else None."""
+    """Return the one DICOM SEG that `path` is or that its folder holds, else None.
+
+    Raises
+    ------
+    ReadError
+        Several of them, or a file of contours.
+    """
     found = []
     for member in members_of(path):
         header = read_dataset(member, pixels=False)
         with parsing(member):
             if header is not None and header.get("SOPClassUID") in SEGMENTATION_CLASSES:
                 found.append(member)
+            contours = header is not None and header.get("Modality") == "RTSTRUCT"
+        if contours and path.is_file():
+            raise ReadError(
+                f"{path}: not a mask but contours (RTSTRUCT), which are not filled in here; export "
+                "them as DICOM SEG, or convert them first (plastimatch, dcmrtstruct2nii)"
+            )
     if len(found) > 1:
         raise ReadError(f"{path}: {len(found)} DICOM SEG files; give the one that is meant")
     return found[0] if found else None
@@ -55,8 +69,8 @@ def read_segmentation(
     label : int or None
         Segment number; None takes all segments together.
     like : Geometry or None
-        Grid of the image. Frames must meet its slices; slices without a frame stay 0. None
-        takes the smallest grid that holds all frames.
+        Grid of the image. Frames must meet its planes, whatever the order and direction of its
+        axes; planes without a frame stay 0. None takes the smallest grid that holds all frames.
     max_bytes : int
         Cap on the frames.
 
@@ -69,25 +83,102 @@ def read_segmentation(
     EmptyRegionError
         No segment has that number.
     """
+    found = _opened(path, like, max_bytes)
+    chosen = _chosen(path, found.frames, label, found.kind)
+    inside = np.zeros(found.grid.shape, dtype=np.uint8, order="F")
+    for plane, pixels, _ in _planes(found, chosen, inside):
+        plane |= _inside(pixels, found.kind, label, found.limit)
+    if label is not None and found.kind == "LABELMAP" and not inside.any():
+        raise EmptyRegionError(f"{path}: no voxel has segment number {label}")
+    return Volume(inside, found.grid)
+
+
+def read_segments(path: Path, *, like: Geometry | None, max_bytes: int) -> Volume:
+    """Return a DICOM SEG as a label image: the number of the segment of each voxel, else 0.
+
+    Parameters
+    ----------
+    path, like, max_bytes
+        As `read_segmentation`.
+
+    Raises
+    ------
+    ReadError, GeometryError
+        As `read_segmentation`; or segments overlap, which no label image can hold.
+    """
+    found = _opened(path, like, max_bytes)
+    highest = max(frame.segment for frame in found.frames)
+    wide = found.kind == "LABELMAP" or highest > np.iinfo(np.uint8).max
+    labels = np.zeros(found.grid.shape, dtype=np.uint16 if wide else np.uint8, order="F")
+    for plane, pixels, frame in _planes(found, found.frames, labels):
+        inside = _inside(pixels, found.kind, None, found.limit)
+        twice = int(np.count_nonzero(plane[inside]))
+        if twice:
+            raise ReadError(
+                f"{path}: segments overlap (segment {frame.segment} and another share {twice:,} "
+                "voxels of a slice), and each voxel can have one label here; export the segments "
+                "one by one"
+            )
+        plane[inside] = pixels[inside] if found.kind == "LABELMAP" else frame.segment
+    return Volume(labels, found.grid)
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A file whose frames have been looked at: their kind, what is inside, and where they go."""
+
+    path: Path
+    frames: list[Slice]
+    kind: str
+    limit: int
+    grid: Geometry
+
+
+def _opened(path: Path, like: Geometry | None, max_bytes: int) -> _Opened:
     header = read_dataset(path, pixels=False)
     frames = slices_of(path, header)
     with parsing(path):
         kind = str(header.get("SegmentationType", "BINARY"))
         limit = math.ceil(int(header.get("MaximumFractionalValue", 255)) / 2)
     _check_size(path, frames, max_bytes)
-    grid = _own_grid(path, frames, max_bytes) if like is None else like
-    chosen = _chosen(path, frames, label, kind)
-    dataset = read_dataset(path, pixels=True)
-    inside = np.zeros(grid.shape, dtype=np.uint8, order="F")
-    for frame in chosen:
-        place = _place(path, frame, grid)
-        plane = pixels_of(path, dataset, frame.frame).T
-        inside[:, :, place] |= _inside(plane, kind, label, limit)
-    if label is not None and kind == "LABELMAP" and not inside.any():
-        raise EmptyRegionError(f"{path}: no voxel has segment number {label}")
     if kind == "FRACTIONAL":
         LOGGER.info("%s: fractional segmentation cut at half of its maximum", path)
-    return Volume(inside, grid)
+    grid = _own_grid(path, frames, max_bytes) if like is None else like
+    return _Opened(path, frames, kind, limit, grid)
+
+
+def _planes(
+    found: _Opened, frames: list[Slice], array: npt.NDArray[Any]
+) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any], Slice]]:
+    """Yield, for each frame, the plane of the array where it lies, and its pixels."""
+    dataset = read_dataset(found.path, pixels=True)
+    turned, grid = _along_frames(found.frames[0], array, found.grid)
+    for frame in frames:
+        place = _place(found.path, frame, grid)
+        yield turned[:, :, place], pixels_of(found.path, dataset, frame.frame).T, frame
+
+
+def _along_frames(
+    frame: Slice, array: npt.NDArray[Any], grid: Geometry
+) -> tuple[npt.NDArray[Any], Geometry]:
+    """Return a view of the array, and its grid, with the axes nearest to those of the frame."""
+    axes = np.column_stack([frame.axes, np.cross(frame.axes[:, 0], frame.axes[:, 1])])
+    cosines = grid.direction.T @ axes
+    order = np.abs(cosines).argmax(axis=0)
+    if len(set(order)) < 3:  # oblique beyond sense: `_place` refuses it
+        return array, grid
+    signs = np.sign(cosines[order, np.arange(3)])
+    first = np.zeros(3)
+    first[order] = np.where(signs < 0, np.array(grid.shape)[order] - 1, 0)
+    i, j, k = (int(n) for n in order)
+    turned = Geometry(
+        (grid.shape[i], grid.shape[j], grid.shape[k]),
+        (grid.spacing_mm[i], grid.spacing_mm[j], grid.spacing_mm[k]),
+        tuple(float(v) for v in index_to_world(grid, first)),  # type: ignore[arg-type]
+        grid.direction[:, order] * signs,
+    )
+    steps = tuple(slice(None, None, int(sign)) for sign in signs)
+    return array.transpose(order)[steps], turned
 
 
 def _inside(

@@ -7,6 +7,7 @@ dates of the patient stay empty, as in every output of this program; a viewer jo
 
 import datetime
 import hashlib
+import io
 import warnings
 from collections.abc import Mapping
 from importlib import metadata
@@ -18,20 +19,11 @@ import numpy.typing as npt
 
 from pipeline.errors import EmptyRegionError, WriteError
 from pipeline.geometry import check_same_grid
-from pipeline.io.atomic import atomic_path
-from pipeline.io.dicom_headers import Slice, image_slices, parsing, read_dataset
+from pipeline.io.atomic import write_bytes
+from pipeline.io.dicom_headers import image_slices, parsing
+from pipeline.io.dicom_seg_source import mend_frame_numbers, source_datasets
 from pipeline.io.dicom_stack import sort_phases
 from pipeline.types import Volume
-
-_COPIED = (
-    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID",
-    "FrameOfReferenceUID", "Modality", "Rows", "Columns", "PixelSpacing", "SliceThickness",
-    "ImageOrientationPatient", "ImagePositionPatient",
-)  # fmt: skip
-_EMPTIED = (
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
-    "StudyDate", "StudyTime", "ReferringPhysicianName",
-)  # fmt: skip
 
 #: Optional ones; the sidecar of a result says when it was made.
 _TIME_STAMPS = ("InstanceCreationDate", "InstanceCreationTime", "ContributionDateTime")
@@ -41,7 +33,13 @@ _NO_DATE = datetime.date(1970, 1, 1)
 
 
 def write_segmentation(
-    path: Path, labels: Volume, source: Path, names: Mapping[str, int], *, algorithm: str
+    path: Path,
+    labels: Volume,
+    source: Path,
+    names: Mapping[str, int],
+    *,
+    algorithm: str,
+    phase: int | None = None,
 ) -> None:
     """Write labels as a binary DICOM SEG, a segment for each label; same inputs, same bytes.
 
@@ -52,16 +50,19 @@ def write_segmentation(
     labels : Volume
         Label image on the grid that `pipeline.io.read_volume` gives of `source`.
     source : Path
-        Folder of the series, one file per slice, or one slice.
+        Folder of the series: a file per slice, or one enhanced (multi-frame) file; or the file.
     names : mapping of str to int
         Label -> value in `labels`. Segments are numbered from 1 in this order.
     algorithm : str
         What found them, e.g. the names of the models.
+    phase : int, optional
+        Image of a series of several, from 0, in the order of `pipeline.io.read_series`.
 
     Raises
     ------
     WriteError
-        The ending is another, or the source is a multi-frame file or lacks an id.
+        The ending is another; the source holds several phases and none is named, lacks an id,
+        or is spread over several multi-frame files.
     GeometryError
         `labels` does not lie on the slices of the source.
     EmptyRegionError
@@ -70,8 +71,9 @@ def write_segmentation(
     if path.suffix.lower() != ".dcm":
         raise WriteError(f"{path}: write a DICOM SEG to a name that ends in .dcm")
     phases = sort_phases(source, image_slices(source))
-    if len(phases.stacks) > 1:
-        raise WriteError(f"{source}: holds {len(phases.stacks)} phases; give one in its own folder")
+    if len(phases.stacks) > 1 and phase is None:
+        raise WriteError(f"{source}: holds {len(phases.stacks)} phases; pick one (`--phase`)")
+    stack = phases.stacks[phase or 0]
     check_same_grid(phases.grid, labels.grid, ("the series", "the labels"))
     numbers = np.zeros(labels.data.shape, dtype=np.uint8)
     for number, value in enumerate(names.values(), start=1):
@@ -79,36 +81,13 @@ def write_segmentation(
     if not numbers.any():
         raise EmptyRegionError(f"{path}: no voxel of {', '.join(names)}; nothing to write")
     frames = np.ascontiguousarray(numbers.transpose(2, 1, 0))
-    images = [_reference(one) for one in phases.stacks[0]]
-    with atomic_path(path) as temporary, parsing(source, "cannot be referred to by a DICOM SEG"):
-        _segmentation(frames, images, list(names), algorithm).save_as(temporary)
-
-
-def _reference(one: Slice) -> Any:
-    """Return the slice's ids and geometry, without pixels and without the patient."""
-    from pydicom.dataset import Dataset
-
-    if one.frame is not None:
-        raise WriteError(
-            f"{one.path}: a multi-frame file; DICOM SEG is written for series of single slices. "
-            "Write NIfTI (`--out`), or split the file first"
-        )
-    whole = read_dataset(one.path, pixels=True)
-    with parsing(one.path):
-        lacking = [n for n in ("StudyInstanceUID", "FrameOfReferenceUID") if not whole.get(n)]
-        if lacking:
-            raise WriteError(
-                f"{one.path}: without {' and '.join(lacking)} a DICOM SEG cannot refer to it; "
-                "write NIfTI (`--out`)"
-            )
-        slim = Dataset()
-        slim.file_meta = whole.file_meta
-        for name in _COPIED:
-            if name in whole:
-                setattr(slim, name, whole.get(name))
-        for name in _EMPTIED:
-            setattr(slim, name, "")
-    return slim
+    images = source_datasets(stack, phases.grid.spacing_mm[2])
+    content = io.BytesIO()
+    with parsing(source, "cannot be referred to by a DICOM SEG"):
+        made = _segmentation(frames, images, list(names), algorithm)
+        mend_frame_numbers(made, stack)
+        made.save_as(content)
+    write_bytes(path, content.getvalue())  # apart: a full disk is no fault of the source
 
 
 def _segmentation(

@@ -95,12 +95,11 @@ def read_mask(
         `label` is asked for and absent.
     """
     path = Path(path)
-    if kind_of(path) == "dicom":
-        from pipeline.io.dicom_seg import find_segmentation, read_segmentation
+    segmentation = segmentation_in(path)
+    if segmentation is not None:
+        from pipeline.io.dicom_seg import read_segmentation
 
-        segmentation = find_segmentation(path)
-        if segmentation is not None:
-            return read_segmentation(segmentation, label=label, like=like, max_bytes=max_bytes)
+        return read_segmentation(segmentation, label=label, like=like, max_bytes=max_bytes)
     volume = read_labels(path, max_bytes=max_bytes)
     inside = volume.data != 0 if label is None else volume.data == label
     if label is not None and not inside.any():
@@ -109,17 +108,45 @@ def read_mask(
     return Volume(inside.astype(np.uint8), volume.grid)
 
 
-def read_labels(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Volume:
+def read_labels(
+    path: Path, *, like: Geometry | None = None, max_bytes: int = DEFAULT_MAX_BYTES
+) -> Volume:
     """Read a label image in the type it is stored in; see `read_volume` for formats.
+
+    Of a DICOM SEG the labels are the numbers of its segments. `like`, for it alone, is the grid
+    of its image, as in `read_mask`.
 
     Raises
     ------
     ReadError
-        As `read_volume`, or values that are not whole numbers.
+        As `read_volume`, values that are not whole numbers, or segments that overlap.
+    GeometryError
+        A frame of a DICOM SEG does not meet `like`.
     """
+    path = Path(path)
+    segmentation = segmentation_in(path)
+    if segmentation is not None:
+        from pipeline.io.dicom_seg import read_segments
+
+        return read_segments(segmentation, like=like, max_bytes=max_bytes)
     volume = read_volume(path, max_bytes=max_bytes)
-    _check_whole(Path(path), volume.data)
+    _check_whole(path, volume.data)
     return volume
+
+
+def segmentation_in(path: Path) -> Path | None:
+    """Return the DICOM SEG that a path is or holds; None where it is none.
+
+    Raises
+    ------
+    ReadError
+        Contours (RTSTRUCT), which are no voxels; or several DICOM SEG in a folder.
+    """
+    if kind_of(path) != "dicom":
+        return None
+    from pipeline.io.dicom_seg import find_segmentation
+
+    return find_segmentation(path)
 
 
 def read_series(

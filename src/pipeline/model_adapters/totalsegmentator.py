@@ -7,6 +7,7 @@ refused in its process, and so is a checkpoint that would run code.
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -58,8 +59,11 @@ def segment(name: str, image: Volume, settings: PredictSettings) -> Outcome:
             f"{name}: TotalSegmentator is not installed; `pip install TotalSegmentator` adds it, "
             "and its weights come with `totalseg_download_weights`"
         )
-    if settings.uncertainty or settings.mirror:
-        raise SettingsError(f"{name}: TotalSegmentator gives no uncertainty and does not mirror")
+    if settings.uncertainty or settings.mirror or settings.window:
+        raise SettingsError(
+            f"{name}: TotalSegmentator gives no uncertainty, does not mirror, and has windows of "
+            "its own"
+        )
     check_finite(image.data, "segmentation")
     folder, task = _weights(name)
     found, classes = _run(image, folder, task, settings.device)
@@ -113,6 +117,8 @@ def _run(image: Volume, folder: Path, task: str, device: str) -> tuple[Volume, d
         done = subprocess.run(
             command, env=_environment(folder), capture_output=True, text=True, check=False
         )
+        if done.returncode < 0:
+            raise _killed(-done.returncode, folder, task)
         if done.returncode != 0:
             raise _failure(done.stderr, folder, task)
         return read_labels(mask), {str(k): int(v) for k, v in read_json(classes).items()}
@@ -131,6 +137,16 @@ def _environment(folder: Path) -> dict[str, str]:
 def _device(device: str) -> str:
     """Return a device under the name that TotalSegmentator gives it."""
     return device.replace("cuda", "gpu")
+
+
+def _killed(number: int, folder: Path, task: str) -> MedpipeError:
+    words = f"{folder}: TotalSegmentator was killed on task {task!r} ({signal.strsignal(number)})"
+    if number == signal.SIGKILL:
+        words += (
+            ": most often the system does that when memory runs out; crop the image first, or use "
+            "a machine with more memory"
+        )
+    return ReadError(words)
 
 
 def _failure(words: str, folder: Path, task: str) -> MedpipeError:

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,21 +12,19 @@ import numpy.typing as npt
 import torch
 
 from pipeline.errors import SettingsError
-from pipeline.preprocess.kernels import AxisWeights
 from pipeline.preprocess.orientation import canonical_move, move_grid, restore
+from pipeline.segment.gathering import Gathering
 from pipeline.segment.label_rules import LabelRules, apply_rules
-from pipeline.segment.network_grid import Steps, axis_weights, linear_weights, prepare
+from pipeline.segment.network_grid import prepare
 from pipeline.segment.plan import Shape
+from pipeline.segment.shortage import is_shortage
 from pipeline.segment.trained import Model
-from pipeline.segment.window import Members, Slab, slab_axis, slabs, winner
+from pipeline.segment.window import Members, slab_axis, slabs
 from pipeline.types import Array3D, Geometry, Volume
 
 #: A volume of up to so many patches goes through at once: eight windows for a few voxels more than
 #: a patch would cost eight times as much.
 _WHOLE = 2.0
-
-#: Values held at once while a slab is brought onto the image's grid (64 MiB).
-_CHUNK = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,9 @@ class PredictSettings:
         16-bit arithmetic on CUDA; the CPU always computes in float32.
     rules : LabelRules
         Pieces and holes.
+    window : three ints or None
+        Voxels of a window, rounded up to what the networks can divide; None for the largest
+        patch of the models.
     """
 
     device: str = "cpu"
@@ -56,6 +57,7 @@ class PredictSettings:
     uncertainty: bool = False
     mixed_precision: bool = True
     rules: LabelRules = field(default_factory=LabelRules)
+    window: Shape | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +106,8 @@ def predict(
     image : Volume
         In any orientation and spacing.
     models : sequence of Model
-        One, or an ensemble with the same labels, spacing and intensities. Their probabilities
-        are averaged in this order.
+        One, or an ensemble with the same labels and spacing. Their probabilities are averaged in
+        this order. Each sees the image normalised as its own plan says.
     settings : PredictSettings, optional
         How.
 
@@ -120,12 +122,16 @@ def predict(
         No model, models that do not fit together, a setting without meaning.
     ImageError
         The image is not finite or constant.
+    MemoryError, RuntimeError
+        Memory runs out on the CPU, with half a window too; see `pipeline.segment.shortage`.
     """
     settings = settings or PredictSettings()
     _check(models)
     plan = models[0].plan
-    prepared = prepare(image, plan)
-    run = _Run(models, _flips(models, settings), settings)
+    intensities = list(dict.fromkeys(model.plan.intensity for model in models))
+    prepared = [prepare(image, replace(plan, intensity=rule)) for rule in intensities]
+    channels = [intensities.index(model.plan.intensity) for model in models]
+    run = _Run(models, channels, _flips(models, settings), settings)
     canonical, patch, device, warnings = _with_less_memory(run, prepared, image.grid)
     values = np.array(plan.values, dtype=np.uint8 if max(plan.values) < 256 else np.uint16)
     labels = _own(values[canonical.classes], image.grid)
@@ -166,6 +172,7 @@ class _Run:
     """Models, mirrors and settings: all that does not change when memory runs out."""
 
     models: Sequence[Model]
+    channels: Sequence[int]
     flips: Sequence[tuple[int, ...]]
     settings: PredictSettings
 
@@ -182,9 +189,10 @@ class _Run:
         mixed = self.settings.mixed_precision and device.type == "cuda"
 
         def answer(window: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-            for number, model in enumerate(self.models):
+            for number, (model, channel) in enumerate(zip(self.models, self.channels, strict=True)):
+                own = window[:, channel : channel + 1]
                 for turn, flip in enumerate(self.flips):
-                    seen = window.flip(flip) if flip else window
+                    seen = own.flip(flip) if flip else own
                     logits = _logits(model, seen, flat=flat, mixed=mixed)
                     found = torch.softmax(logits.float(), dim=1)
                     back = found.flip(flip) if flip else found
@@ -210,12 +218,13 @@ def _check(models: Sequence[Model]) -> None:
         raise SettingsError("no model given; see `medpipe models`")
     first = models[0]
     for model in models[1:]:
-        for what in ("labels", "spacing_mm", "intensity", "dimensions"):
+        for what in ("labels", "spacing_mm", "dimensions"):
             one, other = getattr(first.plan, what), getattr(model.plan, what)
             if one != other:
                 raise SettingsError(
                     f"models {first.name} and {model.name} form no ensemble: {what} {one} and "
-                    f"{other} differ; run them one by one"
+                    f"{other} differ; run them one by one, or train them alike (`--spacing`, "
+                    "`--labels`)"
                 )
 
 
@@ -233,34 +242,39 @@ def _flips(models: Sequence[Model], settings: PredictSettings) -> list[tuple[int
 
 
 def _with_less_memory(
-    run: _Run, prepared: Volume, image: Geometry
+    run: _Run, prepared: Sequence[Volume], image: Geometry
 ) -> tuple[_Canonical, Shape, str, list[str]]:
-    """Try the whole window, then half of it, then the CPU; say what was done."""
+    """Try the whole window, then half of it; after a GPU both on the CPU. Say what was done."""
     divisor = _divisor(run.models)
     flat = run.models[0].plan.dimensions == 2
-    whole = _window(run.models, prepared.grid.shape)
+    whole = _window(run.models, prepared[0].grid.shape, run.settings.window)
     half = _fitting(np.ceil(np.array(whole) / 2), divisor, flat)
-    wanted = run.settings.device
-    tries = [(wanted, whole)]
-    if torch.device(wanted).type == "cuda":
-        tries += [(wanted, half)] * (half != whole) + [("cpu", whole)]
+    devices = list(dict.fromkeys([run.settings.device, "cpu"]))
+    tries = [(device, patch) for device in devices for patch in dict.fromkeys([whole, half])]
     warnings: list[str] = []
     for (device, patch), following in zip(tries, [*tries[1:], None], strict=True):
         try:
             return _canonical(run, prepared, image, patch, device), patch, device, warnings
-        except torch.cuda.OutOfMemoryError:
-            if following is None:
+        except (MemoryError, RuntimeError) as error:
+            if following is None or not is_shortage(error):
                 raise
-            what = "on the CPU" if following[0] == "cpu" else f"with windows of {following[1]}"
+            what = f"with windows of {following[1]}"
+            if following[0] != device:
+                what = "on the CPU"
             warnings.append(f"{device}: out of memory with windows of {patch}; tried again {what}")
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def _window(models: Sequence[Model], shape: Shape) -> Shape:
-    """Return the largest patch of the models; all of a volume that is little larger than it."""
+def _window(models: Sequence[Model], shape: Shape, wanted: Shape | None) -> Shape:
+    """Return the window that is asked for; else the largest patch of the models.
+
+    All of a volume that is little larger than the patch goes through at once.
+    """
     divisor, flat = _divisor(models), models[0].plan.dimensions == 2
+    if wanted is not None:
+        return _fitting(np.array(wanted), divisor, flat)
     patch = _fitting(np.max([model.plan.patch for model in models], axis=0), divisor, flat)
     around = _fitting(np.maximum(patch, shape), divisor, flat)
     return around if not flat and math.prod(around) <= _WHOLE * math.prod(patch) else patch
@@ -280,7 +294,7 @@ def _fitting(patch: npt.NDArray[Any], divisor: Shape, flat: bool) -> Shape:
 
 
 def _canonical(
-    run: _Run, prepared: Volume, image: Geometry, patch: Shape, device: str
+    run: _Run, prepared: Sequence[Volume], image: Geometry, patch: Shape, device: str
 ) -> _Canonical:
     for model in run.models:
         model.network.to(device).eval()
@@ -290,11 +304,12 @@ def _canonical(
     votes = torch.zeros((len(passes), classes), dtype=torch.float64) if several else None
     keep = several and run.settings.uncertainty
     canonical = move_grid(image, canonical_move(image))
-    axis = slab_axis(prepared.grid.shape, patch)
-    gathering = _Gathering(prepared.grid, canonical, axis, run.settings.uncertainty, keep)
+    grid = prepared[0].grid
+    axis = slab_axis(grid.shape, patch)
+    gathering = Gathering(grid, canonical, axis, run.settings.uncertainty, keep)
     with torch.inference_mode():
         for slab in slabs(
-            torch.from_numpy(prepared.data),
+            _stacked(prepared),
             run.members(torch.device(device)),
             patch,
             passes=passes,
@@ -309,82 +324,10 @@ def _canonical(
     return _Canonical(gathering.classes, gathering.entropy, gathering.spread, counted)
 
 
-class _Gathering:
-    """Turns slabs of probabilities into maps on the image's grid as soon as it can."""
-
-    def __init__(
-        self, source: Geometry, target: Geometry, axis: int, entropy: bool, spread: bool
-    ) -> None:
-        self.steps: Steps = axis_weights(source, target, linear_weights)
-        self.axis = axis
-        self.along = self.steps[axis] or _staying(target.shape[axis])
-        self.classes = np.zeros(target.shape, dtype=np.uint8)
-        self.entropy = np.zeros(target.shape, dtype=np.float32) if entropy else None
-        self.spread = np.zeros(target.shape, dtype=np.float32) if spread else None
-        self._made = 0
-        self._first = 0
-        self._waiting: torch.Tensor | None = None
-
-    def add(self, slab: Slab) -> None:
-        """Take finished planes; make what they allow; keep those that are still needed."""
-        dim = self.axis + 2
-        parts = [slab.data] if self._waiting is None else [self._waiting, slab.data]
-        there = torch.cat(parts, dim=dim) if len(parts) > 1 else slab.data
-        end = self._first + there.shape[dim]
-        ready = int(np.searchsorted(self.along.index.max(axis=1), end))
-        while self._made < ready:
-            stop = min(ready, self._made + self._thickness(there))
-            self._make(there, self._made, stop)
-            self._made = stop
-        count = len(self.along.index)
-        needed = int(self.along.index[self._made].min()) if self._made < count else end
-        needed = min(needed, end)
-        left = there.narrow(dim, needed - self._first, end - needed)
-        self._waiting = left.clone() if end > needed else None
-        self._first = needed
-
-    def _thickness(self, there: torch.Tensor) -> int:
-        shape = list(self.classes.shape)
-        del shape[self.axis]
-        plane = int(there.shape[0]) * int(there.shape[1]) * math.prod(shape)
-        return max(1, _CHUNK // plane)
-
-    def _make(self, there: torch.Tensor, start: int, stop: int) -> None:
-        index = self.along.index[start:stop]
-        low, high = int(index.min()), int(index.max()) + 1
-        found = there.narrow(self.axis + 2, low - self._first, high - low)
-        local = AxisWeights(index - low, self.along.weight[start:stop])
-        if self.steps[self.axis] is not None:
-            found = _interpolate(found, local, self.axis + 2)
-        for axis, weights in enumerate(self.steps):
-            if weights is not None and axis != self.axis:
-                found = _interpolate(found, weights, axis + 2)
-        place = tuple(slice(start, stop) if a == self.axis else slice(None) for a in range(3))
-        mean = found.mean(dim=0) if len(found) > 1 else found[0]
-        best = winner(mean)
-        self.classes[place] = best.cpu().numpy()
-        if self.entropy is not None:
-            self.entropy[place] = torch.special.entr(mean).sum(dim=0).cpu().numpy()
-        if self.spread is not None:
-            chosen = found.gather(1, best.long().expand(len(found), 1, *best.shape))[:, 0]
-            self.spread[place] = chosen.std(dim=0, correction=0).cpu().numpy()
-
-
-def _staying(count: int) -> AxisWeights:
-    return AxisWeights(np.arange(count, dtype=np.intp)[:, None], np.ones((count, 1)))
-
-
-def _interpolate(data: torch.Tensor, weights: AxisWeights, dim: int) -> torch.Tensor:
-    """Return the tensor with one axis interpolated; sums in a fixed order."""
-    index = torch.from_numpy(np.ascontiguousarray(weights.index.T)).to(data.device)
-    factor = torch.from_numpy(np.ascontiguousarray(weights.weight.T, dtype=np.float32))
-    shape = [1] * data.ndim
-    shape[dim] = -1
-    out: torch.Tensor | None = None
-    for taps, share in zip(index, factor.to(data.device), strict=True):
-        term = data.index_select(dim, taps).mul_(share.view(shape))
-        out = term if out is None else out.add_(term)
-    return data if out is None else out
+def _stacked(prepared: Sequence[Volume]) -> torch.Tensor:
+    """Return one image (I, J, K) as it is, several in one tensor (N, I, J, K)."""
+    found = [torch.from_numpy(volume.data) for volume in prepared]
+    return found[0] if len(found) == 1 else torch.stack(found)
 
 
 def _own(data: Array3D, image: Geometry) -> Volume:

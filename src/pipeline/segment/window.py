@@ -25,7 +25,7 @@ _SIGMA = 0.125
 #: What lies beyond an image smaller than the window: the mean of a normalised image.
 _BEYOND = 0.0
 
-#: A window (1, 1, I, J, K) -> (member, probabilities (C, I, J, K)), one by one.
+#: A window (1, N, I, J, K) -> (member, probabilities (C, I, J, K)), one by one.
 Members = Callable[[torch.Tensor], Iterable[tuple[int, torch.Tensor]]]
 
 
@@ -117,8 +117,8 @@ def slabs(
 
     Parameters
     ----------
-    image : (I, J, K) tensor
-        Normalised, on the network's grid.
+    image : (I, J, K) or (N, I, J, K) tensor
+        Normalised, on the network's grid; in N ways, where members differ in that.
     members : callable
         Gives each member's probabilities of a window, in a fixed order.
     patch : three ints
@@ -142,9 +142,9 @@ def slabs(
     Slab
         Planes in order, each once.
     """
-    i, j, k = (int(n) for n in image.shape)
+    i, j, k = (int(n) for n in image.shape[-3:])
     axis = slab_axis((i, j, k), patch)
-    lattice = [spans(n, p, overlap) for n, p in zip(image.shape, patch, strict=True)]
+    lattice = [spans(n, p, overlap) for n, p in zip((i, j, k), patch, strict=True)]
     sizes = [i, j, k]
     sizes[axis] = min(sizes[axis], patch[axis])
     kept = len(passes) if keep_members else 1
@@ -160,7 +160,7 @@ def slabs(
                 for s, base in zip(place, _bases(axis, along.start), strict=True)
             )
             window = _cut(image, place).to(device).contiguous()
-            for member, found in members(window[None, None]):
+            for member, found in members(window.reshape(1, -1, *patch)):
                 inside = _inside(found, place)
                 target = held[member if keep_members else 0][(slice(None), *region)]
                 target.addcmul_(inside, weight, value=scale[member])
@@ -203,7 +203,7 @@ def _cut(image: torch.Tensor, place: tuple[Span, Span, Span]) -> torch.Tensor:
     """Return the voxels of a window, filled up where it sticks out of the image."""
     x, y, z = (slice(s.start, s.stop) for s in place)
     beyond = [n for s in reversed(place) for n in (s.before, s.after)]
-    window = image[x, y, z]
+    window = image[..., x, y, z]
     return functional.pad(window, beyond, value=_BEYOND) if any(beyond) else window
 
 

@@ -7,6 +7,7 @@ its real weights (some GB) has not been run by a test.
 import importlib.util
 import os
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -124,6 +125,16 @@ def test_missing_weights_are_not_downloaded(installed, image, monkeypatch):
         segment(installed / "none", image, monkeypatch)
 
 
+def test_a_killed_process_ends_the_command_at_once(installed, image, monkeypatch):
+    folder = write_weights(installed / "weights", {"limit": 20.0})
+    api = installed / "site/totalsegmentator/python_api.py"
+    api.write_text(f"{API}    os.kill(os.getpid(), 9)\n")
+    started = time.perf_counter()
+    with pytest.raises(ReadError, match=r"was killed .*\(Killed\): .*memory runs out; crop"):
+        segment(folder, image, monkeypatch)
+    assert time.perf_counter() - started < 30
+
+
 def test_not_installed(image, monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match="pip install TotalSegmentator"):
@@ -133,3 +144,5 @@ def test_not_installed(image, monkeypatch, tmp_path):
 def test_what_it_does_not_give(installed, image, monkeypatch):
     with pytest.raises(SettingsError, match="no uncertainty"):
         segment(installed, image, monkeypatch, uncertainty=True)
+    with pytest.raises(SettingsError, match="windows of its own"):
+        segment(installed, image, monkeypatch, window=(8, 8, 8))

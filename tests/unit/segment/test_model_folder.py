@@ -181,8 +181,10 @@ def loads_that_run_code(source):
     """Yield the lines that load with torch without ``weights_only=True``."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            owner = node.func.value
-            named = isinstance(owner, ast.Name) and owner.id == "torch"
+            owner = ast.unparse(node.func.value)
+            named = owner == "torch"
+            if owner.startswith("torch.") and node.func.attr.startswith("load"):
+                yield node.lineno  # torch.jit.load, torch.hub.load, torch.package ...
             safe = any(
                 word.arg == "weights_only"
                 and isinstance(word.value, ast.Constant)
@@ -209,6 +211,8 @@ def test_nothing_is_loaded_that_could_run():
     ("torch.load(p, weights_only=False)", True),
     ("torch.load(p, weights_only=safe)", True),
     ("load(p, weights_only=False)", True),
+    ("torch.jit.load(p)", True),
+    ("torch.hub.load_state_dict_from_url(p)", True),
     ("torch.load(p, weights_only=True)", False),
 ])  # fmt: skip
 def test_the_rule_bites(source, bites):

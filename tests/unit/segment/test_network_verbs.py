@@ -11,11 +11,13 @@ from typer.testing import CliRunner
 from cli.main import app
 from pipeline.errors import EmptyRegionError, ReadError, SettingsError
 from pipeline.geometry import index_to_world, same_grid
-from pipeline.io import read_labels, read_mask, read_volume, write_volume
+from pipeline.io import read_labels, read_mask, read_series, read_volume, write_volume
 from pipeline.model_folder import save_model
 from pipeline.segment import networks
 from pipeline.types import Geometry, Volume
-from tests.unit.io.test_dicom import CANARY, SHAPE, Folder
+from tests.unit.io.test_dicom import AXES, CANARY, ORIGIN, SHAPE, STEP, Folder
+from tests.unit.io.test_dicom_seg_write import enhanced
+from tests.unit.io.test_dicom_seg_write import value as pixel_value
 from tests.unit.segment.stub_network import Threshold, make_plan
 
 
@@ -78,9 +80,9 @@ def test_a_model_by_name(t1, installed):
 def test_options_reach_the_prediction(t1, tmp_path, installed):
     save_model(installed / "other", make_plan(), {"limits": torch.tensor([0.3, 0.6])}, {})
     out = tmp_path / "deep" / "mask.nii.gz"
-    run("segment", t1, "--model", f"stub,{installed / 'other'}", "--out", out, "--uncertainty",
-        "--mirror", "--overlap", 0.25, "--largest-piece", "--piece-mm3", 5, "--hole-mm3", 3,
-        "--threads", 1, "--device", "cpu")  # fmt: skip
+    run("segment", t1, "--model", f"stub, {installed / 'other'}", "--out", out, "--uncertainty",
+        "--mirror", "--overlap", 0.25, "--window", "9,9,10", "--largest-piece", "--piece-mm3", 5,
+        "--hole-mm3", 3, "--threads", 1, "--device", "cpu")  # fmt: skip
     for name in ("entropy", "spread"):
         volume = read_volume(out.with_name(f"mask_{name}.nii.gz"))
         assert volume.data.max() > 0
@@ -89,6 +91,7 @@ def test_options_reach_the_prediction(t1, tmp_path, installed):
     settings = sidecar(out)["settings"]
     assert settings["rules"] == {"largest_only": True, "minimum_mm3": 5.0, "hole_mm3": 3.0}
     assert settings["mirror"] is True
+    assert settings["window"] == sidecar(out)["measured"]["window"] == [9, 9, 10]
     assert set(sidecar(out)["measured"]["label_volume_cv"]) == {"shell", "core"}
 
 
@@ -127,6 +130,8 @@ def test_nothing_found(tmp_path, t1):
     (["--model", "stub", "--dicom-seg", "a.dcm"], SettingsError, r"refers to the slices"),
     (["--model", "stub", "--phase", "4"], SettingsError, r"--phase 4"),
     (["--model", "stub", "--piece-mm3", "-1"], SettingsError, r"minimum_mm3 -1"),
+    (["--model", "stub", "--window", "8,8"], SettingsError, r"--window 8,8: give three"),
+    (["--mirror", "--window", "8,8,8"], SettingsError, r"--mirror, --window: of networks alone"),
 ])  # fmt: skip
 def test_flags_without_meaning(t1, flags, error, words):
     with pytest.raises(error, match=words):
@@ -176,6 +181,47 @@ def test_dicom_in_and_dicom_seg_out(series, installed, tmp_path):
     seg.unlink()
     run("segment", folder, "--model", "own", "--out", out, "--dicom-seg", seg)
     assert seg.read_bytes() == first
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_an_enhanced_image_in_and_dicom_seg_out(installed, tmp_path, modality):
+    source, out, seg = tmp_path / "enhanced.dcm", tmp_path / "m.nii.gz", tmp_path / "m.dcm"
+    enhanced(source, modality, phases=2)  # values: column + 10 row + 100 slice + 1000 phase
+    grid = read_series(source).grid
+    save_model(installed / "own", make_plan(spacing_mm=grid.spacing_mm),
+               {"limits": torch.tensor([1150.0, 1350.0])}, {})  # fmt: skip
+    run("segment", source, "--model", "own", "--phase", 1, "--out", out, "--dicom-seg", seg)
+    mask = read_labels(out)
+    k = np.indices(SHAPE)[2]
+    assert np.array_equal(mask.data == 9, (k >= 4) | ((k == 3) & (pixel_value(1) > 1350)))
+    for number, label in ((1, 5), (2, 9)):
+        back = read_mask(seg, label=number)
+        expected = ORIGIN + AXES @ (
+            np.argwhere(mask.data == label).mean(axis=0) * [0.75, 1.5, STEP]
+        )
+        centre = index_to_world(back.grid, np.argwhere(back.data)).mean(axis=0)
+        np.testing.assert_allclose(centre, expected, atol=1e-3)
+    assert CANARY.encode() not in seg.read_bytes() + out.read_bytes()
+
+
+def test_dicom_seg_of_a_lesion_without_a_network(tmp_path):
+    folder = tmp_path / "series"
+    folder.mkdir()
+    written, rng = Folder(folder), np.random.default_rng(0)
+    bright = (rng.normal(100, 5, (24, 24, 12))).astype(np.int16)
+    bright[8:16, 7:15, 3:9] += 400
+    for k in range(12):
+        position = (ORIGIN + k * 2.0 * AXES[:, 2]).round(6).tolist()
+        written.add(k, PixelData=bright[:, :, k].T.tobytes(), Columns=24, Rows=24,
+                    PixelSpacing=[2.0, 2.0], ImagePositionPatient=position)  # fmt: skip
+    out, seg = tmp_path / "m.nii.gz", tmp_path / "m.dcm"
+    run("segment", folder, "--out", out, "--dicom-seg", seg)
+    mask = read_mask(out)
+    assert mask.data.sum() > 200
+    assert np.array_equal(read_mask(seg, like=mask.grid).data, mask.data)
+    assert sidecar(seg)["measured"]["method"] == "spatial fuzzy C-means"
+    with pytest.raises(SettingsError, match="--mask brings one from elsewhere"):
+        run("segment", folder, "--mask", out, "--dicom-seg", tmp_path / "n.dcm")
 
 
 def test_dicom_seg_is_read_by_highdicom(series, installed, tmp_path):

@@ -11,9 +11,12 @@ from scipy.spatial.transform import Rotation
 
 from pipeline.errors import SettingsError
 from pipeline.geometry import index_to_world, same_grid
-from pipeline.preprocess.orientation import AxisMove, move_data, move_grid
+from pipeline.preprocess.orientation import AxisMove, canonical_move, move_data, move_grid, restore
 from pipeline.segment.label_rules import LabelRules
+from pipeline.segment.network_grid import prepare
+from pipeline.segment.plan import Intensity
 from pipeline.segment.predict import PredictSettings, predict
+from pipeline.segment.window import slabs
 from pipeline.types import Geometry, Volume
 from tests.unit.segment.stub_network import Constant, Convolution, Threshold, make_model
 
@@ -159,6 +162,44 @@ def test_an_ensemble_is_the_mean_of_probabilities():
     without = predict(image, models)
     assert without.volume_cv == pytest.approx(found.volume_cv)
     assert np.array_equal(without.labels.data, found.labels.data)
+
+
+def test_members_of_other_intensities_each_see_their_own():
+    """Folds of a CT training have other means and clipping values: their mean is by hand here."""
+    image = ball(TURN)
+    rules = [Intensity("dataset", -5.0, 5.0, mean, sd) for mean, sd in ((0.1, 0.5), (0.4, 2.0))]
+    models = [
+        make_model(Convolution(seed=n), name=str(n), intensity=rules[n % 2], patch=(8, 8, 8))
+        for n in range(3)
+    ]
+    found = predict(image, models, PredictSettings(uncertainty=True, overlap=0.25))
+    alone = [probabilities(image, model, PredictSettings(overlap=0.25)) for model in models]
+    mean = np.mean(alone, axis=0)
+    entropy = -(mean * np.log(mean)).sum(axis=0)
+    np.testing.assert_allclose(found.entropy.data, entropy, atol=1e-5)
+    spread = np.take_along_axis(np.array(alone), mean.argmax(axis=0)[None, None], axis=1)[:, 0]
+    np.testing.assert_allclose(found.spread.data, spread.std(axis=0), atol=1e-5)
+    same = predict(image, [models[0], models[0]], PredictSettings(overlap=0.25))
+    once = predict(image, [models[0]], PredictSettings(overlap=0.25))
+    assert np.array_equal(same.labels.data, once.labels.data)
+
+
+def probabilities(image, model, settings):
+    """Return (C, I, J, K) of one model on the image's own grid, from slabs of its own."""
+
+    def members(window):
+        yield 0, torch.softmax(model.network(window), dim=1)[0]
+
+    ready = prepare(image, model.plan)
+    with torch.inference_mode():
+        parts = [
+            (slab.axis, slab.data[0].clone())
+            for slab in slabs(torch.from_numpy(ready.data), members, model.plan.patch, passes=[1],
+                              classes=model.plan.classes, overlap=settings.overlap)
+        ]  # fmt: skip
+    whole = torch.cat([data for _, data in parts], dim=parts[0][0] + 1).numpy()
+    canonical = move_grid(image.grid, canonical_move(image.grid))
+    return np.array([restore(one, canonical, image.grid)[0] for one in whole])
 
 
 def test_models_that_form_no_ensemble():

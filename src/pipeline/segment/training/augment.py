@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from pipeline.errors import SettingsError
 from pipeline.segment.plan import Plan, Shape
 from pipeline.segment.training.cache import Prepared
 from pipeline.segment.training.sampling import Draw, crop
@@ -58,6 +59,37 @@ class Augmentation:
     gamma: float = 0.3
     noise: float = 0.15
     blur: float = 0.15
+
+
+#: What `--augment` offers besides none: how far from the defaults above.
+STRENGTHS: dict[str, dict[str, float]] = {
+    "light": {
+        "spatial": 0.5, "elastic": 0.0, "rotation_deg": 8.0, "scaling": 1.1,
+        "brightness": 0.1, "contrast": 0.1, "gamma": 0.15, "noise": 0.1, "blur": 0.1,
+    },
+    "usual": {},
+    "strong": {
+        "spatial": 0.9, "elastic": 0.7, "rotation_deg": 30.0, "scaling": 1.4, "bend": 0.25,
+        "brightness": 0.3, "contrast": 0.3, "gamma": 0.4, "noise": 0.2, "blur": 0.2,
+    },
+}  # fmt: skip
+
+
+def augmentation_of(strength: str, flip_axes: tuple[int, ...]) -> Augmentation | None:
+    """Return the augmentation of a strength: none, or a key of `STRENGTHS`.
+
+    Raises
+    ------
+    SettingsError
+        Another word.
+    """
+    if strength == "none":
+        return None
+    if strength not in STRENGTHS:
+        known = ", ".join(["none", *STRENGTHS])
+        raise SettingsError(f"augment {strength!r}: unknown; use one of {known}")
+    values: dict[str, Any] = {**STRENGTHS[strength]}
+    return Augmentation(flip_axes=flip_axes, **values)
 
 
 #: The ranges of intensity: factors, exponents, SD of noise and of blur in voxels.

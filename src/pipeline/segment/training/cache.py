@@ -1,10 +1,8 @@
-"""Prepared images and classes, kept in memory up to a limit and in a scratch file beyond it."""
+"""Prepared images and classes, kept in memory up to a limit and put aside beyond it."""
 
 import logging
-import mmap
-import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +18,7 @@ _LOG = logging.getLogger(__name__)
 _CENTRES = 5000
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+Aside = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,35 +43,29 @@ class Prepared:
 class Cache:
     """Room for prepared cases.
 
-    Arrays beyond the limit go to nameless files: the system pages them in and out, and they are
-    gone when the process is, however it ends.
-
     Parameters
     ----------
     limit_bytes : int
         What may stay in memory.
-    folder : Path
-        Where the scratch files lie; on a disk with room for the rest.
+    put_aside : callable
+        Takes an array beyond the limit and returns one with the same values that needs no memory
+        of its own, such as a map of a file.
     """
 
-    def __init__(self, limit_bytes: int, folder: Path) -> None:
+    def __init__(self, limit_bytes: int, put_aside: Aside) -> None:
         self._left = limit_bytes
-        self._folder = folder
+        self._put_aside = put_aside
         self._told = False
 
     def keep(self, array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
-        """Return the array, or a map of its bytes on disk when the memory is used up."""
+        """Return the array, or what takes its place when the memory is used up."""
         if array.nbytes <= self._left:
             self._left -= array.nbytes
             return array
         if not self._told:
-            _LOG.info("memory limit reached: further images lie in %s meanwhile", self._folder)
+            _LOG.info("memory limit reached: further images lie on disk meanwhile")
             self._told = True
-        with tempfile.TemporaryFile(dir=self._folder) as scratch:
-            scratch.write(np.ascontiguousarray(array).data)
-            scratch.flush()
-            view = mmap.mmap(scratch.fileno(), 0, access=mmap.ACCESS_READ)
-        return np.frombuffer(view, dtype=array.dtype).reshape(array.shape)
+        return self._put_aside(array)
 
 
 def prepare_case(name: str, image: Volume, mask: Volume, plan: Plan, cache: Cache) -> Prepared:

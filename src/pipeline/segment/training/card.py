@@ -60,6 +60,7 @@ def make_card(
     validated: Mapping[str, Any],
     versions: Mapping[str, str],
     identity: str,
+    mirror: bool = False,
 ) -> dict[str, Any]:
     """Return the card of a model as JSON values.
 
@@ -79,6 +80,8 @@ def make_card(
         Of the software.
     identity : str
         sha256 of plan, settings and data.
+    mirror : bool
+        Whether the metrics are of predictions averaged over mirrored images.
     """
     last = state.history[-1]
     augmentation = settings.augmentation
@@ -92,8 +95,10 @@ def make_card(
             "median_volume_mm3": dict(found.volumes_mm3),
             "images_with": dict(found.present),
             "spacing_mm": [list(edge) for edge in _extremes_mm(found)],
+            "extent_mm": [list(edge) for edge in _extents_mm(found)],
         },
         "metrics": dict(validated),
+        "validation": {"mirror": mirror},
         "mirror_axes": list(augmentation.flip_axes) if augmentation else [],
         "settings": asdict(settings),
         "training": {
@@ -123,7 +128,7 @@ def card_text(card: Mapping[str, Any], plan: Plan) -> str:
         "## Training data",
         "",
         f"{data['subjects']} subjects, {data['images']} images, voxels of "
-        f"{_between(data['spacing_mm'])} mm. Median volume: "
+        f"{_between(data['spacing_mm'])} mm, {_between(data['extent_mm'])} mm wide. Median volume: "
         + ", ".join(f"{n} {v:.4g} mm³" for n, v in data["median_volume_mm3"].items())
         + ".",
         "",
@@ -131,12 +136,12 @@ def card_text(card: Mapping[str, Any], plan: Plan) -> str:
         "",
         f"{training['iterations']:,} iterations of {plan.batch} patches in "
         f"{training['minutes']:g} minutes ({training['stopped']}); {settings['optimiser']}, rate "
-        f"{settings['rate']:g}, {settings['schedule']}, seed {settings['seed']}. Kept: "
-        f"{training['kept']}, iteration {training['kept_iteration']:,}.",
+        f"{settings['rate']:g}{_momentum(settings)}, {settings['schedule']}, seed "
+        f"{settings['seed']}. Kept: {training['kept']}, iteration {training['kept_iteration']:,}.",
         "",
         "## Metrics",
         "",
-        *_metric_lines(card["metrics"]),
+        *_metric_lines(card),
         "",
         "## Limits",
         "",
@@ -150,9 +155,14 @@ def card_text(card: Mapping[str, Any], plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _metric_lines(metrics: Mapping[str, Any]) -> list[str]:
+def _metric_lines(card: Mapping[str, Any]) -> list[str]:
+    metrics = card["metrics"]
     if not metrics:
-        return ["None: every subject trained. See the folds of the same data."]
+        return [
+            "None: every subject of the sheet trained, so nobody in it was left to measure on. What"
+            " the folds of the same sheet, or subjects kept out of it, gave says how good it is."
+        ]
+    mirrored = " Each is the mean over mirrored images." if card["validation"]["mirror"] else ""
     rows = [
         f"| {label} | {m['cases']} | {m['dice_mean']:.3f} | {m['dice_sd']:.3f} "
         f"| {m['dice_median']:.3f} |"
@@ -163,9 +173,13 @@ def _metric_lines(metrics: Mapping[str, Any]) -> list[str]:
         "|---|---|---|---|---|",
         *rows,
         "",
-        "On the validation cases of the fold, in full images on their own grid. The same cases "
-        "chose the iteration that is kept, which flatters the numbers a little.",
+        f"On the validation cases of the fold, in full images on their own grid.{mirrored} The "
+        "same cases chose the iteration that is kept, which flatters the numbers a little.",
     ]
+
+
+def _momentum(settings: Mapping[str, Any]) -> str:
+    return f", momentum {settings['momentum']:g}" if settings["optimiser"] == "sgd" else ""
 
 
 def _loss(settings: TrainingSettings) -> str:
@@ -193,6 +207,17 @@ def _extremes(found: Fingerprint) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def _extremes_mm(found: Fingerprint) -> tuple[tuple[float, ...], tuple[float, ...]]:
     axes = list(zip(*found.spacings_mm, strict=True))
+    return tuple(map(min, axes)), tuple(map(max, axes))
+
+
+def _extents_mm(found: Fingerprint) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the least and the most mm that an image covers along each axis."""
+    axes = [
+        [count * step for count, step in zip(counts, steps, strict=True)]
+        for counts, steps in zip(
+            zip(*found.shapes, strict=True), zip(*found.spacings_mm, strict=True), strict=True
+        )
+    ]
     return tuple(map(min, axes)), tuple(map(max, axes))
 
 

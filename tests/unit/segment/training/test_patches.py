@@ -1,13 +1,18 @@
 """Which patches are drawn, and what augmentation does to them."""
 
+import dataclasses
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
+from pipeline.errors import SettingsError
+from pipeline.io.scratch import put_aside
 from pipeline.segment.plan import Intensity, Plan
 from pipeline.segment.training import augment
-from pipeline.segment.training.augment import Augmentation, make_batch
+from pipeline.segment.training.augment import Augmentation, augmentation_of, make_batch
 from pipeline.segment.training.cache import Cache, Prepared
 from pipeline.segment.training.sampling import Draw, crop, draw_patches
 from pipeline.segment.window import spans
@@ -185,11 +190,26 @@ def test_the_generator_alone_decides():
     assert not torch.equal(one[0], one[1])
 
 
+def test_strengths_of_augmentation():
+    assert augmentation_of("none", (0,)) is None
+    assert augmentation_of("usual", (0,)) == Augmentation()
+    usual = Augmentation(flip_axes=(1,))
+    light, strong = (augmentation_of(name, (1,)) for name in ("light", "strong"))
+    for field in dataclasses.fields(Augmentation):
+        values = [getattr(a, field.name) for a in (light, usual, strong)]
+        assert values == sorted(values), field.name
+    assert light != usual != strong
+    with pytest.raises(SettingsError, match="augment 'wild': unknown; use one of none, light"):
+        augmentation_of("wild", ())
+
+
 def test_arrays_beyond_the_limit_lie_on_disk_without_a_name(tmp_path):
-    cache = Cache(1000, tmp_path)
+    cache = Cache(1000, partial(put_aside, folder=tmp_path))
     small, large = np.arange(100, dtype=np.uint8), np.arange(600, dtype=np.float32).reshape(20, 30)
     assert cache.keep(small) is small
     kept = cache.keep(large)
     assert kept is not large
     np.testing.assert_array_equal(kept, large)
     assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0, 0] = 1.0

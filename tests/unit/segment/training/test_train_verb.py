@@ -16,7 +16,7 @@ from cli.main import app
 from pipeline.errors import CohortError, MedpipeError, SettingsError
 from pipeline.io import read_labels, read_table, read_volume
 from pipeline.model_folder import load_model
-from pipeline.segment.predict import predict
+from pipeline.segment.predict import PredictSettings, predict
 from tests.unit.segment.training.phantom import LABELS, make_case, write_sheet
 
 ROOT = Path(__file__).parents[4]
@@ -59,6 +59,7 @@ def test_a_fold_leaves_its_log_curve_scores_and_model(trained, sheet):
     assert card["licence"] == "CC0"
     assert card["mirror_axes"] == [0]
     assert card["training_data"]["subjects"] == 4
+    assert card["training_data"]["extent_mm"] == [[18.0, 20.0, 16.0]] * 2
     mean = table[table["label"] == "core"]["dice"].mean()
     assert card["metrics"]["core"]["dice_mean"] == pytest.approx(mean)
     text = (folder / "model/model_card.md").read_text("utf-8")
@@ -77,6 +78,41 @@ def test_the_scores_are_those_of_the_stored_model_on_the_held_out_images(trained
     dice = 2 * (mask & found).sum() / (mask.sum() + found.sum())
     assert row["dice"] == pytest.approx(dice)
     assert row["reference_ml"] == pytest.approx(mask.sum() / 1000)
+
+
+def test_mirrored_validation_is_what_segment_mirror_gives(sheet, tmp_path):
+    """The stored model and the card's axes give the table's Dice; then without --mirror again."""
+    words = [sheet, "--out", tmp_path, *SMALL, "--iterations", 4, "--fold", 1, "--flip", "0,2",
+             "--optimiser", "sgd", "--momentum", 0.9]  # fmt: skip
+    run(*words, "--mirror")
+    folder = tmp_path / "fold-1"
+    model = load_model(folder / "model", "cpu")
+    assert model.card["mirror_axes"] == [0, 2]
+    assert model.card["validation"] == {"mirror": True}
+    assert model.card["settings"]["momentum"] == 0.9
+    text = (folder / "model/model_card.md").read_text("utf-8")
+    assert "Each is the mean over mirrored images." in text
+    assert "rate 0.01, momentum 0.9" in text
+    table = read_table(folder / "validation.tsv")
+    mirrored, plain = (
+        [dice_of(model, sheet, row, mirror) for _, row in table.iterrows()]
+        for mirror in (True, False)
+    )
+    assert mirrored != plain
+    assert table["dice"].tolist() == pytest.approx(mirrored)
+    weights = (folder / "model/weights.safetensors").read_bytes()
+    run(*words)  # complete, but for the way of measuring
+    assert read_table(folder / "validation.tsv")["dice"].tolist() == pytest.approx(plain)
+    assert (folder / "model/weights.safetensors").read_bytes() == weights
+    assert load_model(folder / "model", "cpu").card["validation"] == {"mirror": False}
+
+
+def dice_of(model, sheet, row, mirror):
+    image = read_volume(sheet.parent / "images" / row["image"])
+    mask = read_labels(sheet.parent / "masks" / row["image"]).data == LABELS[row["label"]]
+    labels = predict(image, [model], PredictSettings(mirror=mirror)).labels.data
+    found = labels == LABELS[row["label"]]
+    return 2 * (mask & found).sum() / (mask.sum() + found.sum())
 
 
 def test_the_summary_is_over_the_folds_that_are_there(trained):
@@ -119,6 +155,9 @@ def test_every_subject_trains_a_final_model(sheet, tmp_path):
     card = load_model(tmp_path / "final/model", "cpu").card
     assert card["training_data"]["subjects"] == 6
     assert card["metrics"] == {}
+    text = (tmp_path / "final/model/model_card.md").read_text("utf-8")
+    assert "densehighres3dnet for shell, core: every subject of the sheet" in text
+    assert "every subject of the sheet trained, so nobody in it was left" in text
 
 
 def test_labels_are_found_and_images_that_do_not_fit_are_told_at_once(sheet, tmp_path):
@@ -161,12 +200,27 @@ def test_the_same_image_under_two_subjects_is_refused_across_folds(tmp_path):
         (["--network", "x"], "network 'x'"),
         (["--option", "width"], "--option width"),
         (["--flip", "5"], "--flip 5"),
+        (["--augment", "wild"], "augment 'wild': unknown; use one of none, light, usual, strong"),
+        (["--optimiser", "sgd", "--momentum", "1"], "momentum 1"),
         (["--device", "tpu"], "--device tpu"),
     ],
 )
 def test_flags_without_meaning(sheet, tmp_path, flags, said):
     with pytest.raises(MedpipeError, match=said):
         run(sheet, "--out", tmp_path, *SMALL, *flags, "--plan")
+
+
+def test_a_gpu_out_of_memory_names_the_flags(sheet, tmp_path, monkeypatch):
+    import torch
+
+    from pipeline.segment.training.loop import Trainer
+
+    def fail(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Trainer, "_step", fail)
+    with pytest.raises(MedpipeError, match=r"training: out of memory; give a smaller --batch or"):
+        run(sheet, "--out", tmp_path, *SMALL, "--iterations", 1, "--fold", 0)
 
 
 @pytest.mark.slow
