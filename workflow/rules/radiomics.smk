@@ -111,6 +111,25 @@ rule cohort:
         " --out-dictionary {output.dictionary:q} > {log:q} 2>&1"
 
 
+rule features_page:
+    """A look at the features before they are modelled: failures, clusters, outliers."""
+    input:
+        "results/{study}/cohort/features.tsv",
+    output:
+        page="results/{study}/cohort/features.html",
+        clusters="results/{study}/cohort/clusters.tsv",
+    log:
+        "logs/{study}/features_page.log",
+    conda:
+        "../../envs/medpipe.yaml"
+    params:
+        version=BLOCK_VERSIONS["report"],
+    shell:
+        "medpipe features-report {input:q} --out {output.page:q}"
+        " --out-clusters {output.clusters:q} --title 'Features of {wildcards.study}'"
+        " > {log:q} 2>&1"
+
+
 rule published_features:
     """Our features against a table made elsewhere: per feature, and per subject."""
     input:
