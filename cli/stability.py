@@ -56,6 +56,11 @@ def perturb(
     classes: Annotated[
         str, typer.Option(help="Feature classes.")
     ] = "shape,firstorder,glcm,glrlm,glszm,gldm",
+    filters: Annotated[
+        str,
+        typer.Option("--images", help="Image types: original,wavelet,log,gradient,lbp2d,lbp3d."),
+    ] = "original",
+    log_sigma: Annotated[str, typer.Option(help="Widths in mm, for log: 1,2,3.")] = "",
     spacing_mm: Annotated[
         float, typer.Option(min=0, help="Resample to this grid as well; 0 keeps the voxels.")
     ] = 0.0,
@@ -106,7 +111,10 @@ def perturb(
         interpolation=interpolation,
         min_voxels=min_voxels,
         canonical=canonical,
+        images=filters,
+        log_sigma=log_sigma,
     )
+    request.profile()  # options without meaning stop here, before any image is read
     regions = read_regions(images)
     target = out or beside(images, "_perturbed.tsv")
     table = measure_all(regions, request, target.with_name(target.name + ".parts"), jobs)

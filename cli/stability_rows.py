@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cli.common import progress, set_up
-from pipeline.errors import CohortError, EmptyRegionError, MedpipeError
+from pipeline.errors import CohortError, EmptyRegionError, MedpipeError, SettingsError
 from pipeline.radiomics.stability.chain import Chain, Perturbation
 from pipeline.sheets import checked_file, checked_id, read_rows
 
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.radiomics.extract import FeatureRow
+    from pipeline.radiomics.profile import ExtractionProfile
     from pipeline.types import Volume
 
 _LOG = logging.getLogger(__name__)
 
 _IDS = ("subject", "session", "contrast")
+_OF_THE_WHOLE_IMAGE = ("square", "squareroot", "logarithm", "exponential")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,33 @@ class Request:
     interpolation: str
     min_voxels: int
     canonical: bool
+    images: str = "original"
+    log_sigma: str = ""
+
+    def profile(self) -> "ExtractionProfile":
+        """Return what is measured of each perturbed region, on the grid that it then has."""
+        from cli.radiomics_options import profile_from_options
+
+        found = profile_from_options(
+            kind=self.kind,
+            bin_width=self.bin_width,
+            bin_count=self.bin_count,
+            intensity_shift=0.0,
+            classes=",".join(self.classes),
+            spacing_mm=0.0,
+            interpolation=self.interpolation,
+            min_voxels=self.min_voxels,
+            min_dimensions=3,
+            images=self.images,
+            log_sigma=self.log_sigma,
+        )
+        whole = sorted({image.kind for image in found.images} & set(_OF_THE_WHOLE_IMAGE))
+        if whole:
+            raise SettingsError(
+                f"--images {whole[0]} scales by the largest intensity of the whole image, of which"
+                " a perturbation sees a part; leave it out"
+            )
+        return found
 
     def settings(self) -> dict[str, Any]:
         """Return everything but the drawn perturbations, which follow from it and the seed."""
@@ -210,33 +239,38 @@ def _perturbed(
     image: "Volume", mask: "Volume", region: RegionRow, request: Request
 ) -> Iterator[dict[str, Any]]:
     from pipeline.geometry import check_same_grid
-    from pipeline.radiomics.extract import extract
+    from pipeline.radiomics.measure import measure
+    from pipeline.radiomics.regions import region_of
     from pipeline.radiomics.stability.perturb import perturb_all
 
     names = str(region.image), str(region.mask)
     check_same_grid(image.grid, mask.grid, names)
+    profile = request.profile()
     key = zlib.crc32(region.name.rsplit("_", 1)[0].encode())
     for one in perturb_all(
         image, mask, request.chain, request.perturbations,
         key=key, spacing_mm=request.spacing_mm, interpolation=cast(Any, request.interpolation),
+        context_mm=_context_mm(image, profile, request.spacing_mm or 0.0),
     ):  # fmt: skip
-        row = extract(
-            one.image,
-            one.mask,
-            kind=cast(Any, request.kind),
-            bin_width=request.bin_width,
-            bin_count=request.bin_count,
-            classes=cast(Any, request.classes),
-            min_voxels=request.min_voxels,
-            names=names,
-        )
+        (row,) = measure(one.image, [region_of(one.mask, one.image.grid)], profile)
         yield _levels(one.perturbation, one.noise_sd) | _measured(row, request.kind)
 
 
-def _without_values(request: Request, status: str, reason: str) -> list[dict[str, Any]]:
-    from pipeline.radiomics.dictionary import columns_of
+def _context_mm(image: "Volume", profile: "ExtractionProfile", spacing_mm: float) -> float:
+    """Return the surroundings that the filters need, on the coarser of the two grids."""
+    from pipeline.radiomics.filters import source_of, support_voxels
 
-    nothing = dict.fromkeys(columns_of(cast(Any, request.classes)), float("nan"))
+    source = source_of(image)
+    steps = [max(step, spacing_mm) for step in image.grid.spacing_mm]
+    return max(
+        reach * step
+        for one in profile.images
+        for reach, step in zip(support_voxels(one, source), steps, strict=True)
+    )
+
+
+def _without_values(request: Request, status: str, reason: str) -> list[dict[str, Any]]:
+    nothing = dict.fromkeys(request.profile().columns, float("nan"))
     return [
         _levels(one, float("nan"))
         | {"kind": request.kind, "voxels": 0, "volume_mm3": 0.0, "status": status, "reason": reason}

@@ -5,9 +5,12 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from cli.radiomics_options import profile_from_options
 from cli.stability import app
 from pipeline.errors import CohortError, MedpipeError, SettingsError
-from pipeline.io import read_json, read_table, write_volume
+from pipeline.io import read_json, read_table, read_volume, write_volume
+from pipeline.radiomics.measure import measure
+from pipeline.radiomics.regions import region_of
 from pipeline.types import Geometry, Volume
 
 GRID = Geometry((26, 24, 16), (1.0, 1.0, 2.0), (0.0, 0.0, 0.0), np.eye(3))
@@ -149,3 +152,23 @@ def test_raters_of_two_contrasts_are_kept_apart(tmp_path):
     ]  # fmt: skip
     assert (tmp_path / "raters_stability_t1.svg").is_file()
     assert (tmp_path / "raters_stability_t2.svg").is_file()
+
+
+def test_filters_see_the_surroundings_of_a_perturbed_region(cohort, tmp_path):
+    out = tmp_path / "perturbed.tsv"
+    wanted = ("--images", "original,wavelet,log", "--log-sigma", "2", "--classes", "firstorder")
+    run("perturb", str(cohort), "--chain", "N", "--noise-sd", "1e-6", "--repeats", "2",
+        "--out", str(out), "--jobs", "1", "--quiet", *wanted)  # fmt: skip
+    moved = read_table(out).iloc[-1]
+    image, mask = (read_volume(cohort.parent / f"4{end}.nii.gz") for end in ("", "_mask"))
+    profile = profile_from_options(
+        kind="mr", bin_width=None, bin_count=None, intensity_shift=0.0, classes="firstorder",
+        spacing_mm=0.0, interpolation="bspline3", min_voxels=8, min_dimensions=3,
+        images="original,wavelet,log", log_sigma="2",
+    )  # fmt: skip
+    (whole,) = measure(image, [region_of(mask, image.grid)], profile)
+    assert len(whole.values) == 18 * 10
+    for column, value in whole.values.items():
+        assert moved[column] == pytest.approx(value, rel=1e-4, abs=1e-3), column
+    with pytest.raises(SettingsError, match="--images square scales by the largest intensity"):
+        run("perturb", str(cohort), "--images", "square", "--out", str(out), *FAST)
