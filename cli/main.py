@@ -41,6 +41,7 @@ VERBS = {
     "radiomics": "cli.radiomics",
     "radiomics-ibsi": "cli.radiomics_ibsi",
     "radiomics-cohort": "cli.radiomics_cohort",
+    "radiomics-maps": "cli.radiomics_maps",
     "filter": "cli.filter",
     "stability": "cli.stability",
     "delta": "cli.delta",
