@@ -2,8 +2,9 @@
 
 python scripts/embed_model.py trained/final/model hippocampus
 
-What is said stands in scripts/embedded/NAME.json: description, limits, modality, and the metrics
-with the command that measured them. The weights are those of the folder, byte for byte.
+What is said stands in scripts/embedded/NAME/card.json: description, limits, modality, and the
+metrics with the command that measured them. The tables beside it are the record of that command.
+The weights are those of the folder, byte for byte.
 """
 
 import argparse
@@ -24,7 +25,7 @@ def main() -> None:
     parser.add_argument("name", help="Of the model in the package.")
     asked = parser.parse_args()
     entry, model = read_entry(asked.trained), load_model(asked.trained)
-    card = {**entry.card, **read_json(_ROOT / "scripts/embedded" / f"{asked.name}.json")}
+    card = {**entry.card, **read_json(_ROOT / "scripts/embedded" / asked.name / "card.json")}
     target = _MODELS / asked.name
     shutil.rmtree(target, ignore_errors=True)
     save_model(target, entry.plan, model.network.state_dict(), card)

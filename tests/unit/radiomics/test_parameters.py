@@ -75,7 +75,7 @@ def test_an_empty_file_is_pyradiomics_default():
         ({"setting": {"binwidth": 5}}, "x.yaml: setting: binwidth is unknown"),
         ({"imageType": {"Wavelets": {}}}, "Wavelets is unknown"),
         ({"imageType": {"LoG": {}}}, "--log-sigma"),
-        ({"featureClass": {"glcm": ["Contrst"]}}, "featureClass.glcm: Contrst is unknown"),
+        ({"featureClass": {"glcm": ["Kontrast"]}}, "featureClass.glcm: Kontrast is unknown"),
         ({"featureClass": {"gclm": None}}, "gclm is unknown"),
         ({"setting": 5}, "no mapping"),
         ({"setting": {"resampledPixelSpacing": [1, 1]}}, "three numbers"),
