@@ -81,8 +81,8 @@ def radiomics_cohort(
         bool, typer.Option("--long", help="Also a table with a row per value: OUT_long.tsv.")
     ] = False,
     cores: Annotated[
-        int, typer.Option(min=1, help="Processes, one thread each. Any number, same bytes.")
-    ] = 1,
+        int, typer.Option(min=0, help="Processes, one thread each; 0: all cores. Same bytes.")
+    ] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Measure the regions of a cohort: one table, a row per region, sorted by its ids.
@@ -95,7 +95,7 @@ def radiomics_cohort(
     Example: medpipe radiomics-cohort images.tsv --images original,wavelet --cores 4
     """
     set_up(1, quiet)
-    from pipeline.radiomics.cohort_run import Killed, run_jobs, start_early
+    from pipeline.radiomics.cohort_run import Killed, core_count, run_jobs, start_early
 
     rows = read_sheet(sheet)
     start_early(_PRELOAD)
@@ -122,7 +122,7 @@ def radiomics_cohort(
     ]
     _LOG.info("%d masks of %d images, %d features", len(rows), len(jobs), len(profile.columns))
     done: list[tuple[RegionId, FeatureRow]] = []
-    finished = run_jobs(jobs, measure_case, cores=cores)
+    finished = run_jobs(jobs, measure_case, cores=core_count(cores))
     for place, found in progress(finished, total=len(jobs), what="images"):
         members = groups[place][1]
         if isinstance(found, Killed):

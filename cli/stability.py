@@ -72,8 +72,8 @@ def perturb(
     out: Annotated[
         Path | None, typer.Option(help="Table. Default: IMAGES_perturbed.tsv beside the table.")
     ] = None,
-    jobs: Annotated[
-        int, typer.Option(min=0, help="Images at a time, a core each; 0: all cores.")
+    cores: Annotated[
+        int, typer.Option(min=0, help="Processes, one thread each; 0: all cores. Same bytes.")
     ] = 0,
     seed: Seed = 1,
     quiet: Quiet = False,
@@ -117,7 +117,7 @@ def perturb(
     request.profile()  # options without meaning stop here, before any image is read
     regions = read_regions(images)
     target = out or beside(images, "_perturbed.tsv")
-    table = measure_all(regions, request, target.with_name(target.name + ".parts"), jobs)
+    table = measure_all(regions, request, target.with_name(target.name + ".parts"), cores)
     write_table(target, table)
     write_sidecars(
         [target],

@@ -2,10 +2,6 @@
 
 import json
 import logging
-import os
-import signal
-import threading
-import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -136,59 +132,35 @@ def read_regions(path: Path) -> list[RegionRow]:
 
 
 def measure_all(
-    regions: Sequence[RegionRow], request: Request, parts: Path, jobs: int
+    regions: Sequence[RegionRow], request: Request, parts: Path, cores: int
 ) -> "pd.DataFrame":
-    """Return the rows of every region in the order of the sheet, measured on `jobs` cores.
+    """Return the rows of every region in the order of the sheet.
 
     Parameters
     ----------
     parts : Path
         Folder with a table per finished region; those that were asked for in the same way, of the
         same files, are read again.
-    jobs : int
+    cores : int
         Processes, one thread each; 0 is one for each core.
     """
     import pandas as pd
 
     from pipeline.io import read_table
+    from pipeline.radiomics.cohort_run import Killed, core_count, run_jobs
 
-    count = min(jobs or len(os.sched_getaffinity(0)), len(regions))
     tasks = [(region, request, parts) for region in regions]
-    done = _each(tasks, count)
-    paths = list(progress(done, total=len(tasks), what="regions"))
-    return pd.concat([read_table(path) for path in paths], ignore_index=True)
-
-
-def _each(tasks: list[tuple[RegionRow, Request, Path]], jobs: int) -> Iterator[Path]:
-    if jobs == 1:
-        yield from map(_measure, tasks)
-        return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    context = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(
-            jobs, mp_context=context, initializer=_follow_parent, initargs=(os.getpid(),)
-        ) as pool:
-            yield from pool.map(_measure, tasks)
-    except BrokenProcessPool:
-        raise MedpipeError(
-            "a process was ended by the system, most likely for want of memory; run the same"
-            f" command with fewer --jobs than {jobs}: what is finished is kept"
-        ) from None
-
-
-def _follow_parent(parent: int) -> None:
-    """End this process when the one that started it is gone: it would wait for work for ever."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
+    paths: dict[int, Path] = {}
+    done = run_jobs(tasks, _measure, cores=core_count(cores))
+    for place, path in progress(done, total=len(tasks), what="regions"):
+        if isinstance(path, Killed):
+            raise MedpipeError(
+                f"{regions[place].image}: the system ended the process that measured it, most"
+                " likely for want of memory; run the same command with --cores 1, or leave the row"
+                " out: what is finished is kept"
+            )
+        paths[place] = path
+    return pd.concat([read_table(paths[n]) for n in range(len(tasks))], ignore_index=True)
 
 
 def _measure(task: tuple[RegionRow, Request, Path]) -> Path:

@@ -1,6 +1,10 @@
 """Jobs over processes of one thread each, of which any may die without taking the others along."""
 
 import multiprocessing
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +26,11 @@ def start_early(modules: Sequence[str]) -> None:
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
     forkserver.ensure_running()
+
+
+def core_count(wanted: int) -> int:
+    """Return the cores to use: those wanted, or for 0 all that this process may use."""
+    return wanted or len(os.sched_getaffinity(0))
 
 
 def run_jobs(
@@ -56,7 +65,9 @@ def _until_broken(
     """Run the waiting jobs; return those that ran when a process was killed."""
     running: dict[Future[Result], int] = {}
     context = multiprocessing.get_context("forkserver")
-    pool = ProcessPoolExecutor(min(cores, len(waiting)), mp_context=context)
+    pool = ProcessPoolExecutor(
+        min(cores, len(waiting)), context, initializer=_follow, initargs=(os.getpid(),)
+    )
     try:
         while waiting or running:
             while waiting and len(running) < cores:
@@ -75,3 +86,22 @@ def _until_broken(
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return []
+
+
+def _follow(starter: int) -> None:
+    """End this process when the one that started it is gone: it would wait for work for ever."""
+
+    def watch() -> None:
+        while _alive(starter):
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

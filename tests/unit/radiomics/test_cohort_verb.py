@@ -3,7 +3,11 @@
 import logging
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,3 +191,37 @@ def test_a_killed_process_takes_no_other_job_along():
 def test_an_error_of_a_job_reaches_the_caller():
     with pytest.raises(SettingsError, match="job 5"):
         list(run_jobs([5], raises, cores=1))
+
+
+_DRIVER = """
+import os, time
+from pipeline.radiomics.cohort_run import run_jobs
+
+def pid_then_sleep(path):
+    open(path, "w").write(str(os.getpid()))
+    time.sleep(60)
+
+if __name__ == "__main__":
+    list(run_jobs(["a.pid", "b.pid"], pid_then_sleep, cores=2))
+"""
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    (tmp_path / "driver.py").write_text(_DRIVER)
+    source = os.pathsep.join(path for path in sys.path if path)
+    driver = subprocess.Popen(
+        [sys.executable, "driver.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": source}
+    )
+    files = [tmp_path / "a.pid", tmp_path / "b.pid"]
+    wait_for(lambda: all(file.exists() and file.read_text() for file in files))
+    workers = [int(file.read_text()) for file in files]
+    driver.kill()
+    driver.wait()
+    wait_for(lambda: not any(Path(f"/proc/{pid}/stat").exists() for pid in workers))
+
+
+def wait_for(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)

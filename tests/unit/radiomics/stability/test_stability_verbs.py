@@ -48,7 +48,7 @@ FAST = ("--classes", "shape,firstorder", "--quiet", "--repeats", "4")
 
 def test_a_row_per_perturbation_then_a_verdict_per_feature(cohort, tmp_path):
     out = tmp_path / "perturbed.tsv"
-    said = run("perturb", str(cohort), "--chain", "NTVC", "--out", str(out), "--jobs", "1", *FAST)
+    said = run("perturb", str(cohort), "--chain", "NTVC", "--out", str(out), "--cores", "1", *FAST)
     assert "5 regions, 20 rows" in said
     table = read_table(out)
     assert table["subject"].tolist() == [f"00{n}" for n in range(5) for _ in range(4)]
@@ -75,18 +75,18 @@ def test_a_row_per_perturbation_then_a_verdict_per_feature(cohort, tmp_path):
 
 def test_same_bytes_whatever_the_cores_and_nothing_is_measured_twice(cohort, tmp_path):
     first, second = tmp_path / "a.tsv", tmp_path / "b.tsv"
-    run("perturb", str(cohort), "--chain", "NR", "--out", str(first), "--jobs", "1", *FAST)
-    run("perturb", str(cohort), "--chain", "NR", "--out", str(second), "--jobs", "2", *FAST)
+    run("perturb", str(cohort), "--chain", "NR", "--out", str(first), "--cores", "1", *FAST)
+    run("perturb", str(cohort), "--chain", "NR", "--out", str(second), "--cores", "2", *FAST)
     assert first.read_bytes() == second.read_bytes()
     parts = sorted((tmp_path / "a.tsv.parts").glob("*.tsv"))
     assert len(parts) == 5
     times = [part.stat().st_mtime_ns for part in parts]
     parts[2].write_text(parts[2].read_text().replace("\tok\t", "\tbroken\t"))
-    run("perturb", str(cohort), "--chain", "NR", "--out", str(first), "--jobs", "1", *FAST)
+    run("perturb", str(cohort), "--chain", "NR", "--out", str(first), "--cores", "1", *FAST)
     assert first.read_bytes() == second.read_bytes()
     after = [part.stat().st_mtime_ns for part in parts]
     assert [a == b for a, b in zip(after, times, strict=True)] == [True, True, False, True, True]
-    run("perturb", str(cohort), "--chain", "NR", "--out", str(first), "--jobs", "1",
+    run("perturb", str(cohort), "--chain", "NR", "--out", str(first), "--cores", "1",
         "--noise-sd", "2", *FAST)  # fmt: skip
     assert first.read_bytes() != second.read_bytes()
 
@@ -105,7 +105,7 @@ def test_a_region_that_cannot_be_measured_is_told_and_the_others_go_on(cohort, t
     )
     out = tmp_path / "rows.tsv"
     with pytest.raises(MedpipeError, match=r"1 regions were not measured(.|\n)*b: .*broken"):
-        run("perturb", str(sheet), "--chain", "N", "--out", str(out), "--jobs", "1", *FAST)
+        run("perturb", str(sheet), "--chain", "N", "--out", str(out), "--cores", "1", *FAST)
     table = read_table(out)
     assert table["status"].tolist() == ["ok"] * 4 + ["failed"] * 4 + ["empty_roi"] * 4
     assert table.loc[4:, "firstorder_Mean"].isna().all()
@@ -158,7 +158,7 @@ def test_filters_see_the_surroundings_of_a_perturbed_region(cohort, tmp_path):
     out = tmp_path / "perturbed.tsv"
     wanted = ("--images", "original,wavelet,log", "--log-sigma", "2", "--classes", "firstorder")
     run("perturb", str(cohort), "--chain", "N", "--noise-sd", "1e-6", "--repeats", "2",
-        "--out", str(out), "--jobs", "1", "--quiet", *wanted)  # fmt: skip
+        "--out", str(out), "--cores", "1", "--quiet", *wanted)  # fmt: skip
     moved = read_table(out).iloc[-1]
     image, mask = (read_volume(cohort.parent / f"4{end}.nii.gz") for end in ("", "_mask"))
     profile = profile_from_options(
