@@ -43,7 +43,7 @@ def dce(
     set_up(threads, quiet)
     from dataclasses import asdict
 
-    from pipeline.geometry import check_same_grid
+    from pipeline.grid_difference import check_same_grid
     from pipeline.io import read_mask, read_series, write_json, write_volume
     from pipeline.preprocess.dce import (
         choose_phase,

@@ -73,7 +73,7 @@ def _regions(mask: Path | None, field: Path, grid: Any) -> dict[str, Any]:
     import numpy as np
 
     from pipeline.errors import EmptyRegionError
-    from pipeline.geometry import check_same_grid
+    from pipeline.grid_difference import check_same_grid
 
     regions: dict[str, Any] = {"everywhere": None}
     if mask is None:

@@ -195,7 +195,7 @@ def _read_labels(path: Path) -> "Series":
 
 
 def _read_mask(path: Path, series: "Series", image: Path) -> "Volume":
-    from pipeline.geometry import check_same_grid
+    from pipeline.grid_difference import check_same_grid
     from pipeline.io import read_mask
 
     mask = read_mask(path, like=series.grid)

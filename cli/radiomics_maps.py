@@ -70,7 +70,7 @@ def radiomics_maps(
     from dataclasses import asdict
 
     from cli.radiomics_maps_pieces import Pieces
-    from pipeline.geometry import check_same_grid
+    from pipeline.grid_difference import check_same_grid
     from pipeline.io import read_mask, read_volume
     from pipeline.io.nifti_write import write_nifti
     from pipeline.provenance import sha256, write_sidecars

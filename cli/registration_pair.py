@@ -174,7 +174,7 @@ def _read_phase(path: Path, phase_time_s: float) -> tuple["Volume", float | None
 def _read_mask(path: Path | None, image: "Volume", image_path: Path) -> "Volume | None":
     if path is None:
         return None
-    from pipeline.geometry import check_same_grid
+    from pipeline.grid_difference import check_same_grid
     from pipeline.io import read_mask
 
     mask = read_mask(path, like=image.grid)
@@ -210,7 +210,7 @@ def _read_labels(path: Path | None, image: "Volume", image_path: Path) -> "Volum
     """Return labels of the moving image in their stored type."""
     if path is None:
         return None
-    from pipeline.geometry import check_same_grid
+    from pipeline.grid_difference import check_same_grid
     from pipeline.io import read_mask, read_volume
 
     dicom = path.is_dir() or path.suffix.lower() == ".dcm"

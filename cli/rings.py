@@ -128,7 +128,7 @@ def _lesions(
     labels: "Volume | None", other: "Volume | None", region: "Volume", names: tuple[str, str]
 ) -> "Volume | None":
     """Return what the rings may not enter: the mask's other labels and those given."""
-    from pipeline.geometry import check_same_grid
+    from pipeline.grid_difference import check_same_grid
     from pipeline.types import Volume
 
     if other is not None:

@@ -210,7 +210,7 @@ def _rows(region: RegionRow, request: Request) -> list[dict[str, Any]]:
 def _perturbed(
     image: "Volume", mask: "Volume", region: RegionRow, request: Request
 ) -> Iterator[dict[str, Any]]:
-    from pipeline.geometry import check_same_grid
+    from pipeline.grid_difference import check_same_grid
     from pipeline.radiomics.measure import measure
     from pipeline.radiomics.regions import region_of
     from pipeline.radiomics.stability.perturb import perturb_all

@@ -53,7 +53,7 @@ def describe_cases(
 
 def load_case(row: "TrainingRow") -> tuple["Volume", "Volume"]:
     """Return image and mask of a row; they lie on one grid."""
-    from pipeline.geometry import check_same_grid
+    from pipeline.grid_difference import check_same_grid
     from pipeline.io import read_labels, read_volume
 
     image = read_volume(row.image)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.geometry import check_same_grid
+from pipeline.grid_difference import check_same_grid
 from pipeline.registration.jacobian import jacobian_determinant
 from pipeline.types import DisplacementField
 from scripts.registration_bench.lesion import Case

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import EmptyRegionError
-from pipeline.geometry import check_same_grid
+from pipeline.grid_difference import check_same_grid
 from pipeline.types import Volume
 
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import GeometryError
 from pipeline.types import DisplacementField, Geometry, Volume
 
 if TYPE_CHECKING:
@@ -44,19 +43,6 @@ def same_grid(first: Geometry, second: Geometry) -> bool:
     """Tell whether two grids agree to a thousandth of the smallest voxel edge."""
     limit = SAME_GRID_VOXELS * min(*first.spacing_mm, *second.spacing_mm)
     return grid_difference_mm(first, second) <= limit
-
-
-def check_same_grid(first: Geometry, second: Geometry, names: tuple[str, str]) -> None:
-    """Raise GeometryError unless the two grids agree.
-
-    The message states the difference in mm along each axis, what it likely means, and the command
-    that brings the second (`names`: its path) onto the grid of the first.
-    """
-    if same_grid(first, second):
-        return
-    from pipeline.grid_difference import describe_difference
-
-    raise GeometryError(describe_difference(first, second, names))
 
 
 def flip_ras_lps(affine: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.geometry import grid_difference_mm, index_to_world, world_to_index
+from pipeline.errors import GeometryError
+from pipeline.geometry import grid_difference_mm, index_to_world, same_grid, world_to_index
 from pipeline.types import Array1D, Geometry
 
 _AXES = "ijk"
@@ -19,6 +20,17 @@ _ROUNDED_VOXELS, _ROUNDED_SPACING, _ROUNDED_DEG = 0.05, 1e-3, 0.1
 _ROUNDING = 1e-6
 #: From RAS to LPS, and back.
 _HALF_TURN = np.diag([-1.0, -1.0, 1.0])
+
+
+def check_same_grid(first: Geometry, second: Geometry, names: tuple[str, str]) -> None:
+    """Raise GeometryError unless the two grids agree.
+
+    The message states the difference in mm along each axis, what it likely means, and the command
+    that brings the second (`names`: its path) onto the grid of the first.
+    """
+    if same_grid(first, second):
+        return
+    raise GeometryError(describe_difference(first, second, names))
 
 
 @dataclass(frozen=True, eq=False)

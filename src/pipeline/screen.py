@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import GeometryError, MedpipeError, ReadError
-from pipeline.geometry import check_same_grid
+from pipeline.grid_difference import check_same_grid
 from pipeline.sheets import Cohort, ImageRow
 from pipeline.types import Geometry, Volume
 

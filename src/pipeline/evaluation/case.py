@@ -9,7 +9,7 @@ from pipeline.evaluation.overlap import Overlap, measure_overlap
 from pipeline.evaluation.slices import Plane, SliceMeasures, measure_slices, slice_axis
 from pipeline.evaluation.structures import Structure, joint_box, label_boxes
 from pipeline.evaluation.surface import Surface, measure_surface
-from pipeline.geometry import check_same_grid
+from pipeline.grid_difference import check_same_grid
 from pipeline.types import Geometry, Mask3D, Volume
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import EmptyRegionError, WriteError
-from pipeline.geometry import check_same_grid
+from pipeline.grid_difference import check_same_grid
 from pipeline.io.atomic import write_bytes
 from pipeline.io.dicom_headers import image_slices, parsing
 from pipeline.io.dicom_seg_source import mend_frame_numbers, source_datasets

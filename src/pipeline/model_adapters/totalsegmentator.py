@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import MedpipeError, ReadError, SettingsError
-from pipeline.geometry import check_same_grid
+from pipeline.grid_difference import check_same_grid
 from pipeline.io.documents import read_json
 from pipeline.io.images import read_labels, write_volume
 from pipeline.model_adapters.adapted import Outcome

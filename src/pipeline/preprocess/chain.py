@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 
 from pipeline.errors import SettingsError
-from pipeline.geometry import check_same_grid, same_grid
+from pipeline.geometry import same_grid
+from pipeline.grid_difference import check_same_grid
 from pipeline.preprocess.bias import N4Settings, correct_series_bias
 from pipeline.preprocess.grids import spaced_grid
 from pipeline.preprocess.kernels import SINC_RADIUS, Interpolation

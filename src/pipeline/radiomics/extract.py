@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 
 from pipeline.errors import ImageError, SettingsError
-from pipeline.geometry import check_same_grid, index_to_world
+from pipeline.geometry import index_to_world
+from pipeline.grid_difference import check_same_grid
 from pipeline.preprocess.kernels import Interpolation
 from pipeline.radiomics.calculate import TextureSettings, calculate
 from pipeline.radiomics.dictionary import CLASS_COUNTS, SIZE_COLUMNS, FeatureClass, columns_of

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from pipeline.errors import SettingsError
-from pipeline.geometry import check_same_grid
+from pipeline.grid_difference import check_same_grid
 from pipeline.radiomics.extract import border_voxels, bounding_box
 from pipeline.radiomics.filters.source import Box
 from pipeline.types import Array3D, Geometry, Mask3D, Volume

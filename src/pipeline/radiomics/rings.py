@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.errors import EmptyRegionError, SettingsError
-from pipeline.geometry import check_same_grid
+from pipeline.grid_difference import check_same_grid
 from pipeline.radiomics.distance import Edge, signed_distance_mm
 from pipeline.types import Array3D, Geometry, Mask3D, Volume
 

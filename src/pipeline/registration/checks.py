@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import EmptyRegionError, GeometryError, ImageError
-from pipeline.geometry import check_same_grid, corners_mm
+from pipeline.geometry import corners_mm
+from pipeline.grid_difference import check_same_grid
 from pipeline.types import Volume
 
 if TYPE_CHECKING:

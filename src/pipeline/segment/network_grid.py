@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ImageError
-from pipeline.geometry import check_same_grid
+from pipeline.grid_difference import check_same_grid
 from pipeline.preprocess.checks import check_finite
 from pipeline.preprocess.grids import spaced_grid
 from pipeline.preprocess.kernels import AxisWeights, apply_weights, interpolation_weights

@@ -8,7 +8,6 @@ import SimpleITK as sitk
 
 from pipeline.errors import GeometryError
 from pipeline.geometry import (
-    check_same_grid,
     field_from_sitk,
     field_to_sitk,
     from_sitk,
@@ -18,6 +17,7 @@ from pipeline.geometry import (
     to_sitk,
     world_to_index,
 )
+from pipeline.grid_difference import check_same_grid
 from pipeline.types import DisplacementField, Geometry, Volume
 
 

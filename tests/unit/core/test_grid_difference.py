@@ -9,8 +9,8 @@ import pytest
 
 from cli.preprocess import preprocess
 from pipeline.errors import GeometryError
-from pipeline.geometry import check_same_grid, same_grid
-from pipeline.grid_difference import describe_difference, grid_difference
+from pipeline.geometry import same_grid
+from pipeline.grid_difference import check_same_grid, describe_difference, grid_difference
 from pipeline.io import read_volume, write_volume
 from pipeline.types import Geometry, Volume
 

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.errors import EmptyRegionError
-from pipeline.geometry import check_same_grid
+from pipeline.grid_difference import check_same_grid
 from pipeline.radiomics.ibsi.cooccurrence import cooccurrence
 from pipeline.radiomics.ibsi.diagnostics import image_diagnostics, region_diagnostics
 from pipeline.radiomics.ibsi.discretise import Levels, discretise

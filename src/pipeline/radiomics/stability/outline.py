@@ -8,7 +8,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from pipeline.errors import EmptyRegionError, SettingsError
-from pipeline.geometry import check_same_grid, to_sitk
+from pipeline.geometry import to_sitk
+from pipeline.grid_difference import check_same_grid
 from pipeline.types import Array3D, Volume
 
 #: Supervoxels that overlap the region this much belong to it, those below the least never do.

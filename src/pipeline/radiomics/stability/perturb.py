@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.geometry import check_same_grid
+from pipeline.grid_difference import check_same_grid
 from pipeline.preprocess.kernels import Interpolation
 from pipeline.radiomics.stability.chain import Chain, Perturbation
 from pipeline.radiomics.stability.crop import crop_image, crop_mask, region_box, wider

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import SettingsError
-from pipeline.geometry import check_same_grid, index_to_world, world_to_index
+from pipeline.geometry import index_to_world, world_to_index
+from pipeline.grid_difference import check_same_grid
 from pipeline.preprocess.grids import align, spaced_grid
 from pipeline.preprocess.kernels import Interpolation
 from pipeline.preprocess.resample import resample
