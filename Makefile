@@ -67,7 +67,8 @@ bench-texture: install .venv-bench/.installed
 	python scripts/bench_texture.py
 
 bench-radiomics: install
-	python scripts/bench_radiomics.py $(BENCH)
+	python scripts/bench_radiomics.py cohort $(BENCH)
+	python scripts/bench_radiomics.py memory
 
 bench-maps: install
 	python scripts/bench_maps.py $(BENCH)
