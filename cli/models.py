@@ -115,12 +115,12 @@ def _row(entry: "Entry") -> dict[str, str]:
 
 
 def _flat(metrics: Any, before: str = "") -> list[str]:
-    """Return nested numbers as "a b 0.91" texts, in the card's order."""
+    """Return nested numbers as "a b 0.91" texts, in the card's order; words stay in the card."""
     if isinstance(metrics, dict):
         return [t for key, item in metrics.items() for t in _flat(item, f"{before}{key} ")]
     if isinstance(metrics, float):
         return [f"{before}{metrics:.3g}"]
-    return [f"{before}{metrics}"]
+    return [f"{before}{metrics}"] if isinstance(metrics, int | list) else []
 
 
 def _table(rows: list[dict[str, str]]) -> str:

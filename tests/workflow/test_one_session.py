@@ -71,7 +71,7 @@ def test_drawn_masks_need_one_job_a_subject(tmp_path, study):
     done = snakemake(tmp_path, "-n", "-p", "--", f"results/{study}/cohort/features.tsv")
     assert done.returncode == 0, done.stdout + done.stderr
     assert planned(done.stdout) == {"radiomics_image": 3, "cohort": 1}
-    assert "medpipe radiomics ct.nii.gz mask.nii.gz --kind ct" in done.stdout
+    assert "medpipe radiomics ct.nii.gz mask.nii.gz --kind=ct" in done.stdout
     assert f"--spacing-mm={1.0 if study == 'crc' else 0.0}" in done.stdout
     assert "--set baseline=baseline/ct --classes shape," in done.stdout
 

@@ -24,8 +24,9 @@ def test_each_is_small_and_says_what_it_is(folder):
     assert load_model(folder, torch.device("cpu")).network.training is False
 
 
-def test_hippocampus_is_among_them():
-    assert "hippocampus" in [entry.name for entry in models_in([EMBEDDED])]
+def test_both_are_listed():
+    listed = {entry.name for entry in models_in([EMBEDDED])}
+    assert {"hippocampus", "lung_tumour"} <= listed
 
 
 @pytest.mark.data
