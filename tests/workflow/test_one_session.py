@@ -76,6 +76,24 @@ def test_drawn_masks_need_one_job_a_subject(tmp_path, study):
     assert "--set baseline=baseline/ct --classes shape," in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("radiomics", "measured"),
+    [
+        ({"profile": "ibsi", "resegment": [-1000, 400]}, "radiomics-ibsi ct.nii.gz mask.nii.gz"),
+        ({"images": ["original", "log"], "log_sigma_mm": [1, 2]}, "--images=original,log"),
+    ],
+)
+def test_a_study_may_ask_for_ibsi_or_for_filters(tmp_path, radiomics, measured):
+    sheets(tmp_path, ["a", "b"], ["a", "b"])
+    configure(tmp_path, "nsclc", radiomics=radiomics)
+    screened(tmp_path, "nsclc", ["a", "b"])
+    done = snakemake(tmp_path, "-n", "-p", "--", "results/nsclc/cohort/features.html")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert planned(done.stdout) == {"radiomics_image": 2, "cohort": 1, "features_page": 1}
+    assert measured in done.stdout
+    assert "--set baseline=baseline/ct --classes all" in done.stdout
+
+
 def test_masks_that_are_not_drawn_go_through_preprocess_and_segment(tmp_path):
     sheets(tmp_path, ["a", "b"], ["a", "b"])
     configure(tmp_path, "crc", radiomics={"masks": "segment"})
