@@ -451,7 +451,7 @@ def _notes(asked: "NetworksSettings", table: "pd.DataFrame") -> list[str]:
             and n in plain]  # fmt: skip
     if same:
         notes.append(
-            f"{', '.join(same)}: no file of VGG-16 weights was named (`vgg16`), so it was trained"
+            f"{', '.join(same)}: no file of VGG-16 weights was named (vgg16), so it was trained"
             " from scratch. Without those weights it is the network of FCN, and its row says"
             " nothing about transfer."
         )
