@@ -1,11 +1,27 @@
 """`medpipe radiomics`: the features of one region of one image."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from cli.common import Quiet, Threads, beside, set_up
+from cli.radiomics_flags import (
+    BinCount,
+    BinWidth,
+    Canonical,
+    Classes,
+    ImageTypes,
+    IntensityShift,
+    Interpolation,
+    Kind,
+    LogSigma,
+    Long,
+    MinDimensions,
+    MinVoxels,
+    Params,
+    SpacingMm,
+)
 from pipeline.errors import EmptyRegionError
 
 if TYPE_CHECKING:
@@ -28,28 +44,13 @@ def radiomics(
     out: Annotated[
         Path | None, typer.Option(help="Table. Default: IMAGE_radiomics.tsv beside the image.")
     ] = None,
-    kind: Annotated[
-        Literal["subtraction", "jacobian", "mr", "ct"],
-        typer.Option(help="Preset: bin width 25, or 0.1 within 0.05 to 5 for a Jacobian."),
-    ] = "mr",
-    bin_width: Annotated[
-        float | None, typer.Option(help="Width of a grey level, instead of the preset's.")
-    ] = None,
-    bin_count: Annotated[
-        int | None, typer.Option(help="Number of grey levels, instead of a width.")
-    ] = None,
-    intensity_shift: Annotated[
-        float, typer.Option(help="Added before squaring, as PyRadiomics' voxelArrayShift.")
-    ] = 0.0,
-    classes: Annotated[
-        str, typer.Option(help="Feature classes; add ngtdm for PyRadiomics' 107 features.")
-    ] = "shape,firstorder,glcm,glrlm,glszm,gldm",
-    spacing_mm: Annotated[
-        float, typer.Option(min=0, help="Resample to this grid first; 0 keeps the voxels.")
-    ] = 0.0,
-    interpolation: Annotated[
-        str, typer.Option(help="Of the image onto that grid: linear, bspline3, ...")
-    ] = "bspline3",
+    kind: Kind = "mr",
+    bin_width: BinWidth = None,
+    bin_count: BinCount = None,
+    intensity_shift: IntensityShift = 0.0,
+    classes: Classes = "shape,firstorder,glcm,glrlm,glszm,gldm",
+    spacing_mm: SpacingMm = 0.0,
+    interpolation: Interpolation = "bspline3",
     label: Annotated[int | None, typer.Option(help="Label of the mask. Default: not 0.")] = None,
     labels: Annotated[
         str, typer.Option(help="Many labels, a row each: tumour=1,node=2, or 1,2, or all.")
@@ -57,34 +58,13 @@ def radiomics(
     more_masks: Annotated[
         list[Path] | None, typer.Option(help="Another mask of the image; may be repeated.")
     ] = None,
-    images: Annotated[
-        str,
-        typer.Option(
-            help="Image types: original,wavelet,log,square,squareroot,logarithm,exponential,"
-            "gradient,lbp2d,lbp3d."
-        ),
-    ] = "original",
-    log_sigma: Annotated[
-        str, typer.Option(help="Widths in mm of the Laplacian of Gaussian, for log: 1,2,3.")
-    ] = "",
-    params: Annotated[
-        Path | None,
-        typer.Option(help="PyRadiomics' parameter file, instead of --kind, --bin-width, ..."),
-    ] = None,
-    long: Annotated[
-        bool, typer.Option("--long", help="Also a table with a row per value: OUT_long.tsv.")
-    ] = False,
-    min_voxels: Annotated[int, typer.Option(min=1, help="Fewer voxels are too small.")] = 8,
-    min_dimensions: Annotated[
-        int, typer.Option(min=1, max=3, help="2 allows a region within one slice.")
-    ] = 3,
-    canonical: Annotated[
-        bool,
-        typer.Option(
-            "--canonical",
-            help="Bring voxels to LPS order first: same numbers however the file is stored.",
-        ),
-    ] = False,
+    images: ImageTypes = "original",
+    log_sigma: LogSigma = "",
+    params: Params = None,
+    long: Long = False,
+    min_voxels: MinVoxels = 8,
+    min_dimensions: MinDimensions = 3,
+    canonical: Canonical = False,
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="An empty mask gives a row, not an error.")
     ] = False,

@@ -4,12 +4,28 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.common import EXIT_FAILED_CASES, Quiet, progress, set_up
 from cli.radiomics_case import CaseRow, ImageJob, MaskJob, measure_case
+from cli.radiomics_flags import (
+    BinCount,
+    BinWidth,
+    Canonical,
+    Classes,
+    ImageTypes,
+    IntensityShift,
+    Interpolation,
+    Kind,
+    LogSigma,
+    Long,
+    MinDimensions,
+    MinVoxels,
+    Params,
+    SpacingMm,
+)
 from cli.radiomics_many import profile_asked
 from cli.radiomics_sheet import SheetRow, read_sheet
 
@@ -39,47 +55,23 @@ def radiomics_cohort(
     out: Annotated[
         Path | None, typer.Option(help="Table of features. Default: features.tsv beside the sheet.")
     ] = None,
-    params: Annotated[
-        Path | None,
-        typer.Option(help="PyRadiomics' parameter file, instead of --kind, --bin-width, ..."),
-    ] = None,
-    kind: Annotated[
-        Literal["subtraction", "jacobian", "mr", "ct"],
-        typer.Option(help="Preset: bin width 25, or 0.1 within 0.05 to 5 for a Jacobian."),
-    ] = "mr",
-    bin_width: Annotated[
-        float | None, typer.Option(help="Width of a grey level, instead of the preset's.")
-    ] = None,
-    bin_count: Annotated[
-        int | None, typer.Option(help="Number of grey levels, instead of a width.")
-    ] = None,
-    intensity_shift: Annotated[float, typer.Option(help="Added before squaring.")] = 0.0,
-    classes: Annotated[
-        str, typer.Option(help="Feature classes; add ngtdm for PyRadiomics' 107 features.")
-    ] = "shape,firstorder,glcm,glrlm,glszm,gldm",
-    images: Annotated[
-        str, typer.Option(help="Image types, as of `medpipe radiomics`.")
-    ] = "original",
-    log_sigma: Annotated[str, typer.Option(help="Widths in mm, for log: 1,2,3.")] = "",
-    spacing_mm: Annotated[
-        float, typer.Option(min=0, help="Resample to this grid first; 0 keeps the voxels.")
-    ] = 0.0,
-    interpolation: Annotated[
-        str, typer.Option(help="Of the image onto that grid: linear, bspline3, ...")
-    ] = "bspline3",
+    params: Params = None,
+    kind: Kind = "mr",
+    bin_width: BinWidth = None,
+    bin_count: BinCount = None,
+    intensity_shift: IntensityShift = 0.0,
+    classes: Classes = "shape,firstorder,glcm,glrlm,glszm,gldm",
+    images: ImageTypes = "original",
+    log_sigma: LogSigma = "",
+    spacing_mm: SpacingMm = 0.0,
+    interpolation: Interpolation = "bspline3",
     labels: Annotated[
         str, typer.Option(help="Labels where the sheet names none: 1, tumour=1,node=2, all.")
     ] = "",
-    min_voxels: Annotated[int, typer.Option(min=1, help="Fewer voxels are too small.")] = 8,
-    min_dimensions: Annotated[
-        int, typer.Option(min=1, max=3, help="2 allows a region within one slice.")
-    ] = 3,
-    canonical: Annotated[
-        bool, typer.Option("--canonical", help="Bring voxels to LPS order first.")
-    ] = False,
-    long: Annotated[
-        bool, typer.Option("--long", help="Also a table with a row per value: OUT_long.tsv.")
-    ] = False,
+    min_voxels: MinVoxels = 8,
+    min_dimensions: MinDimensions = 3,
+    canonical: Canonical = False,
+    long: Long = False,
     cores: Annotated[
         int, typer.Option(min=0, help="Processes, one thread each; 0: all cores. Same bytes.")
     ] = 0,
